@@ -1,6 +1,6 @@
 /* Errors: a function that can fail returns false (or NULL) and fills the caller's struct err.
- * The message says what failed, why, and where it helps what to do. It never contains input bytes, keys, PINs,
- * prompts or answers: callers pass names, sizes and numbers only. */
+ * The message says what failed, why, and where it helps what to do. It never contains input bytes, keys,
+ * PINs, prompts or answers: callers pass names, sizes and numbers only. */
 #ifndef E2EE_BASE_ERR_H
 #define E2EE_BASE_ERR_H
 

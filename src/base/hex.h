@@ -12,7 +12,8 @@
 void hex_encode(char *out, const uint8_t *data, size_t len);
 /* As hex_encode with a terminator: out holds 2*len+1. Returns out. */
 char *hex_str(char *out, const uint8_t *data, size_t len);
-/* Exactly digits hex characters of either case into digits/2 bytes; false on odd length or another character. */
+/* Exactly digits hex characters of either case into digits/2 bytes; false on odd length or another character.
+ */
 bool hex_decode(uint8_t *out, const char *text, size_t digits) MUST_CHECK;
 /* True when all of text[0..len) are hex digits. */
 bool hex_all(const char *text, size_t len);
@@ -21,7 +22,8 @@ bool hex_all(const char *text, size_t len);
 #define BASE64_DECODED_MAX(len) ((len) / 4 * 3 + 3)
 /* Standard alphabet (url: the URL-safe one), padding optional, white space refused. *out_len is set to 0 on
  * failure: wrong character, wrong padding, non-zero leftover bits. */
-bool base64_decode(uint8_t *out, size_t out_cap, size_t *out_len, const char *text, size_t len, bool url) MUST_CHECK;
+bool base64_decode(uint8_t *out, size_t out_cap, size_t *out_len, const char *text, size_t len,
+                   bool url) MUST_CHECK;
 /* Standard alphabet with padding; out holds (len+2)/3*4+1. */
 void base64_encode(char *out, const uint8_t *data, size_t len);
 

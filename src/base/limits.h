@@ -1,47 +1,48 @@
-/* Every limit of a buffer, queue, count or time, in one place. Sizes in bytes, times in the unit of the name. */
+/* Every limit of a buffer, queue, count or time, in one place. Sizes in bytes, times in the unit of the name.
+ */
 #ifndef E2EE_BASE_LIMITS_H
 #define E2EE_BASE_LIMITS_H
 
 /* HTTP from the client */
-#define LIMIT_HTTP_HEADER_BYTES 32768      /* request line and all headers */
+#define LIMIT_HTTP_HEADER_BYTES 32768 /* request line and all headers */
 #define LIMIT_HTTP_HEADER_COUNT 100
-#define LIMIT_HTTP_HEADER_S 10             /* from the first byte to the end of the headers */
-#define LIMIT_HTTP_IDLE_S 75               /* between two requests of a connection */
-#define LIMIT_HTTP_BODY_STALL_S 30         /* silence within a body */
-#define LIMIT_CLIENT_QUEUE_HIGH 65536      /* bytes queued for a client: pauses its upstream */
-#define LIMIT_CLIENT_QUEUE_LOW 16384       /* resumes it */
-#define LIMIT_CLIENT_STALL_S 120           /* a client that reads nothing for so long is cut */
+#define LIMIT_HTTP_HEADER_S 10        /* from the first byte to the end of the headers */
+#define LIMIT_HTTP_IDLE_S 75          /* between two requests of a connection */
+#define LIMIT_HTTP_BODY_STALL_S 30    /* silence within a body */
+#define LIMIT_CLIENT_QUEUE_HIGH 65536 /* bytes queued for a client: pauses its upstream */
+#define LIMIT_CLIENT_QUEUE_LOW 16384  /* resumes it */
+#define LIMIT_CLIENT_STALL_S 120      /* a client that reads nothing for so long is cut */
 
 /* JSON */
 #define LIMIT_JSON_DEPTH 64
-#define LIMIT_JSON_NODES 262144            /* values and keys in one document */
+#define LIMIT_JSON_NODES 262144 /* values and keys in one document */
 
 /* Upstream */
 #define LIMIT_UPSTREAM_CONNECT_S 10
-#define LIMIT_SSE_EVENT_BYTES 8388608      /* one event of a stream */
-#define LIMIT_UPSTREAM_ERROR_BYTES 65536   /* body of an error answer that is read */
-#define LIMIT_UPSTREAM_MESSAGE_BYTES 500   /* of an upstream's message that reaches the client */
-#define LIMIT_ATTESTATION_BYTES 4194304    /* captures are 180 kB: protocol.md section 1 */
+#define LIMIT_SSE_EVENT_BYTES 8388608    /* one event of a stream */
+#define LIMIT_UPSTREAM_ERROR_BYTES 65536 /* body of an error answer that is read */
+#define LIMIT_UPSTREAM_MESSAGE_BYTES 500 /* of an upstream's message that reaches the client */
+#define LIMIT_ATTESTATION_BYTES 4194304  /* captures are 180 kB: protocol.md section 1 */
 #define LIMIT_CATALOGUE_BYTES 8388608
 #define LIMIT_GATHERED_ANSWER_BYTES 33554432 /* stream:false, one completion */
 
 /* Sessions */
-#define LIMIT_SESSION_S 3600               /* a key's life */
-#define LIMIT_SESSION_GRACE_S 600          /* for responses still running at its end */
-#define LIMIT_REPLAY_FIELDS 65536          /* (point, nonce) pairs remembered for each session */
-#define LIMIT_REKEYS_PER_10_MIN 4          /* forced re-keyings of a model */
-#define LIMIT_ATTESTATIONS_PER_MIN 10      /* protocol.md section 1: Venice's budget an address */
-#define LIMIT_ATTESTATION_REFUSED_S 10     /* a refused enclave is not asked again for so long */
+#define LIMIT_SESSION_S 3600           /* a key's life */
+#define LIMIT_SESSION_GRACE_S 600      /* for responses still running at its end */
+#define LIMIT_REPLAY_FIELDS 65536      /* (point, nonce) pairs remembered for each session */
+#define LIMIT_REKEYS_PER_10_MIN 4      /* forced re-keyings of a model */
+#define LIMIT_ATTESTATIONS_PER_MIN 10  /* protocol.md section 1: Venice's budget an address */
+#define LIMIT_ATTESTATION_REFUSED_S 10 /* a refused enclave is not asked again for so long */
 #define LIMIT_CATALOGUE_AGE_S 300
 #define LIMIT_MODEL_ID_BYTES 128
 
 /* Keyholder */
 #define LIMIT_KEYIPC_FRAME_BYTES 4096
-#define LIMIT_KEYIPC_PENDING 4096          /* requests of one connection that await their answer */
+#define LIMIT_KEYIPC_PENDING 4096 /* requests of one connection that await their answer */
 #define LIMIT_KEYHOLDER_CONNECTIONS 256
-#define LIMIT_KEYHOLDER_KEYS 256           /* live key pairs of one client */
-#define LIMIT_KEYHOLDER_QUEUE 16384        /* operations that wait for the token */
-#define LIMIT_TOKEN_CALL_S 20              /* a module call past this is taken for hung */
+#define LIMIT_KEYHOLDER_KEYS 256    /* live key pairs of one client */
+#define LIMIT_KEYHOLDER_QUEUE 16384 /* operations that wait for the token */
+#define LIMIT_TOKEN_CALL_S 20       /* a module call past this is taken for hung */
 #define LIMIT_PIN_BYTES 255
 #define LIMIT_API_KEY_BYTES 1024
 

@@ -76,10 +76,11 @@ void log_write(enum log_level level, const char *fmt, ...)
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     bool json = atomic_load(&log_json);
     escape(escaped, sizeof escaped, message, json);
-    int n = snprintf(line, sizeof line,
-                     json ? "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"%s\"}\n"
-                          : "%s.%03ldZ %s %s: %s\n",
-                     stamp, now.tv_nsec / 1000000, level_names[level], log_program, escaped);
+    int n =
+        snprintf(line, sizeof line,
+                 json ? "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"%s\"}\n"
+                      : "%s.%03ldZ %s %s: %s\n",
+                 stamp, now.tv_nsec / 1000000, level_names[level], log_program, escaped);
     if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0) {
         return; /* nowhere left to say it */
     }

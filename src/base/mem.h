@@ -19,8 +19,8 @@ void mem_free(void *p);
 /* Wipes the whole usable block, then frees it. For plaintext. NULL is fine. */
 void mem_free_wipe(void *p);
 
-/* malloc family for event_set_mem_functions and CRYPTO_set_mem_functions whose free and realloc wipe: plaintext
- * and key schedules also live in evbuffers and library contexts on the ordinary heap. */
+/* malloc family for event_set_mem_functions and CRYPTO_set_mem_functions whose free and realloc wipe:
+ * plaintext and key schedules also live in evbuffers and library contexts on the ordinary heap. */
 void *mem_wiping_malloc(size_t size);
 void *mem_wiping_realloc(void *p, size_t size);
 void mem_wiping_free(void *p);

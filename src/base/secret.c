@@ -24,10 +24,11 @@ bool secret_heap_init(struct err *err)
     struct rlimit limit = {0, 0};
     getrlimit(RLIMIT_MEMLOCK, &limit);
     CRYPTO_secure_malloc_done();
-    return err_set(err, ERR_MEMORY,
-                   "cannot lock %u bytes for keys (RLIMIT_MEMLOCK is %llu bytes); raise it with `ulimit -l 2048`, "
-                   "or LimitMEMLOCK=2M in the systemd unit",
-                   SECURE_HEAP_BYTES, (unsigned long long)limit.rlim_cur);
+    return err_set(
+        err, ERR_MEMORY,
+        "cannot lock %u bytes for keys (RLIMIT_MEMLOCK is %llu bytes); raise it with `ulimit -l 2048`, "
+        "or LimitMEMLOCK=2M in the systemd unit",
+        SECURE_HEAP_BYTES, (unsigned long long)limit.rlim_cur);
 }
 
 bool secret_new(struct secret *out, size_t len, struct err *err)

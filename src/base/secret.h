@@ -1,5 +1,5 @@
-/* Keys, shared secrets and PINs: bytes on OpenSSL's secure heap (mlocked, guarded, excluded from dumps), wiped
- * when freed. Nothing else may hold them longer than one call. */
+/* Keys, shared secrets and PINs: bytes on OpenSSL's secure heap (mlocked, guarded, excluded from dumps),
+ * wiped when freed. Nothing else may hold them longer than one call. */
 #ifndef E2EE_BASE_SECRET_H
 #define E2EE_BASE_SECRET_H
 
@@ -16,8 +16,8 @@ struct secret {
 #define SECRET_EMPTY ((struct secret){NULL, 0})
 
 /* Sets the secure heap up: 1 MiB, 64-byte minimum (16,384 keys). Call once at start, before any secret.
- * ERR_MEMORY when the memory could not be locked: the message names RLIMIT_MEMLOCK and how to raise it. OpenSSL's
- * own "2" (allocated but not locked) is a failure here: architecture.md, known traps. */
+ * ERR_MEMORY when the memory could not be locked: the message names RLIMIT_MEMLOCK and how to raise it.
+ * OpenSSL's own "2" (allocated but not locked) is a failure here: architecture.md, known traps. */
 bool secret_heap_init(struct err *err) MUST_CHECK;
 
 /* len zero bytes in *out, which must be empty. ERR_MEMORY when the secure heap is full: never falls back. */

@@ -87,8 +87,8 @@ bool text_read_file(struct buf *out, const char *path, struct err *err)
         }
         if (room == 0) {
             uint8_t more;
-            ok = read_some(fd, &more, 1) == 0 || err_set(err, ERR_TOO_LARGE, "%s is larger than %zu bytes", path,
-                                                         out->max);
+            ok = read_some(fd, &more, 1) == 0 ||
+                 err_set(err, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, out->max);
             break;
         }
         if (!buf_reserve(out, room)) {
@@ -146,7 +146,8 @@ bool text_read_secret(struct secret *out, const char *path, size_t max, struct e
     size_t kept = without_newline(out->data, len);
     if (kept == 0 || kept > max) {
         secret_free(out);
-        return err_set(err, ERR_CONFIG, kept == 0 ? "%s is empty" : "%s holds more than %zu bytes", path, max);
+        return err_set(err, ERR_CONFIG, kept == 0 ? "%s is empty" : "%s holds more than %zu bytes", path,
+                       max);
     }
     secret_truncate(out, kept);
     return true;

@@ -1,4 +1,5 @@
-/* Keccak-f[1600] as FIPS 202 section 3 defines it, with the padding that Ethereum kept from before FIPS 202. */
+/* Keccak-f[1600] as FIPS 202 section 3 defines it, with the padding that Ethereum kept from before FIPS 202.
+ */
 #include "crypto/hash.h"
 
 #include <string.h>

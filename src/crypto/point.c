@@ -19,7 +19,8 @@ static void make_context(void)
 {
     uint8_t seed[32];
     context = secp256k1_context_create(SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY);
-    if (context != NULL && (!hash_random(seed, sizeof seed, NULL) || !secp256k1_context_randomize(context, seed))) {
+    if (context != NULL &&
+        (!hash_random(seed, sizeof seed, NULL) || !secp256k1_context_randomize(context, seed))) {
         secp256k1_context_destroy(context);
         context = NULL;
     }
@@ -99,7 +100,8 @@ bool point_ecdh(struct secret *z, const struct secret *scalar, const uint8_t poi
     if (!secret_new(z, ECDH_BYTES, err)) {
         return false;
     }
-    if (scalar->len != SCALAR_BYTES || secp256k1_ecdh(context, z->data, &key, scalar->data, copy_x, NULL) != 1) {
+    if (scalar->len != SCALAR_BYTES ||
+        secp256k1_ecdh(context, z->data, &key, scalar->data, copy_x, NULL) != 1) {
         secret_free(z);
         return err_set(err, ERR_INVALID, "not a scalar of secp256k1");
     }
@@ -138,7 +140,10 @@ static bool eip191_digest(uint8_t digest[static KECCAK256_BYTES], const char *te
                           struct err *err)
 {
     char message[4096];
-    int n = snprintf(message, sizeof message, "\x19" "Ethereum Signed Message:\n%zu", text_len);
+    int n = snprintf(message, sizeof message,
+                     "\x19"
+                     "Ethereum Signed Message:\n%zu",
+                     text_len);
     if (n < 0 || text_len > sizeof message - (size_t)n) {
         return err_set(err, ERR_TOO_LARGE, "a signed text of %zu bytes", text_len);
     }

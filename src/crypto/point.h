@@ -7,19 +7,21 @@
 #include "base/err.h"
 #include "base/secret.h"
 
-#define POINT_BYTES 65  /* 04 || X || Y, big-endian */
+#define POINT_BYTES 65 /* 04 || X || Y, big-endian */
 #define POINT_HEX_CHARS 130
-#define ECDH_BYTES 32   /* X of the shared point: protocol.md section 2 */
+#define ECDH_BYTES 32 /* X of the shared point: protocol.md section 2 */
 #define SCALAR_BYTES 32
 #define ETH_ADDRESS_BYTES 20
 
 /* True when point is 04 || X || Y with X, Y < p on the curve. */
 bool point_valid(const uint8_t point[static POINT_BYTES]);
-/* 130 hex digits with 04, or 128 without (servers emit both: protocol.md section 1), either case; the point is
- * checked. ERR_INVALID. */
-bool point_from_hex(uint8_t point[static POINT_BYTES], const char *hex, size_t digits, struct err *err) MUST_CHECK;
+/* 130 hex digits with 04, or 128 without (servers emit both: protocol.md section 1), either case; the point
+ * is checked. ERR_INVALID. */
+bool point_from_hex(uint8_t point[static POINT_BYTES], const char *hex, size_t digits,
+                    struct err *err) MUST_CHECK;
 /* Public point of scalar (1 <= scalar < n). */
-bool point_from_scalar(uint8_t point[static POINT_BYTES], const struct secret *scalar, struct err *err) MUST_CHECK;
+bool point_from_scalar(uint8_t point[static POINT_BYTES], const struct secret *scalar,
+                       struct err *err) MUST_CHECK;
 /* Unhashed X of scalar * point into *z, 32 bytes. The point is checked first. */
 bool point_ecdh(struct secret *z, const struct secret *scalar, const uint8_t point[static POINT_BYTES],
                 struct err *err) MUST_CHECK;

@@ -1,9 +1,10 @@
-/* A strict JSON reader for hostile and signed texts (RFC 8259): offsets instead of copies, so that a document can
- * be edited in place and every byte that is not edited survives (a 64-bit seed, 1.0, 1e400, white space).
+/* A strict JSON reader for hostile and signed texts (RFC 8259): offsets instead of copies, so that a document
+ * can be edited in place and every byte that is not edited survives (a 64-bit seed, 1.0, 1e400, white space).
  *
- * Refused: anything after the value, bad UTF-8, lone surrogates (escaped or not), control characters in strings,
- * duplicate keys (compared after unescaping), nesting past LIMIT_JSON_DEPTH, more than LIMIT_JSON_NODES nodes, texts
- * of 4 GiB and more. Time is linear in the text and memory bounded by the node limit, whatever the input. */
+ * Refused: anything after the value, bad UTF-8, lone surrogates (escaped or not), control characters in
+ * strings, duplicate keys (compared after unescaping), nesting past LIMIT_JSON_DEPTH, more than
+ * LIMIT_JSON_NODES nodes, texts of 4 GiB and more. Time is linear in the text and memory bounded by the node
+ * limit, whatever the input. */
 #ifndef E2EE_JSON_JSON_H
 #define E2EE_JSON_JSON_H
 
@@ -27,8 +28,8 @@ struct json_node {
     uint8_t key_escaped;         /* a key that contains a backslash */
 };
 
-/* A parsed document: a view of a text that must outlive it unchanged. nodes[0] is the root. Reuse one struct for
- * many texts: the node array keeps its size. */
+/* A parsed document: a view of a text that must outlive it unchanged. nodes[0] is the root. Reuse one struct
+ * for many texts: the node array keeps its size. */
 struct json_doc {
     const char *text;
     size_t len;
@@ -39,16 +40,20 @@ struct json_doc {
 void json_doc_init(struct json_doc *doc);
 void json_doc_free(struct json_doc *doc);
 
-/* Parses text[0..len). On failure doc is empty (count 0) and err (ERR_INVALID, or ERR_MEMORY) names the rule and the
- * byte offset, never the contents. Node count is limited to min(max_nodes, LIMIT_JSON_NODES). */
-bool json_parse(struct json_doc *doc, const char *text, size_t len, size_t max_nodes, struct err *err) MUST_CHECK;
+/* Parses text[0..len). On failure doc is empty (count 0) and err (ERR_INVALID, or ERR_MEMORY) names the rule
+ * and the byte offset, never the contents. Node count is limited to min(max_nodes, LIMIT_JSON_NODES). */
+bool json_parse(struct json_doc *doc, const char *text, size_t len, size_t max_nodes,
+                struct err *err) MUST_CHECK;
 
 /* The root value of a parsed document. */
 const struct json_node *json_root(const struct json_doc *doc);
-/* Member of an object by its exact name after unescaping; NULL when object is NULL, no object, or has none. */
-const struct json_node *json_member(const struct json_doc *doc, const struct json_node *object, const char *name);
+/* Member of an object by its exact name after unescaping; NULL when object is NULL, no object, or has none.
+ */
+const struct json_node *json_member(const struct json_doc *doc, const struct json_node *object,
+                                    const char *name);
 /* As json_member, but NULL also for a JSON null. */
-const struct json_node *json_present(const struct json_doc *doc, const struct json_node *object, const char *name);
+const struct json_node *json_present(const struct json_doc *doc, const struct json_node *object,
+                                     const char *name);
 /* Children in order: first child, next sibling; NULL at the end. */
 const struct json_node *json_first(const struct json_doc *doc, const struct json_node *parent);
 const struct json_node *json_next(const struct json_doc *doc, const struct json_node *node);
@@ -56,12 +61,15 @@ const struct json_node *json_next(const struct json_doc *doc, const struct json_
 /* True when node is a string that unescapes to exactly text / key that does. NULL node: false. */
 bool json_string_is(const struct json_doc *doc, const struct json_node *node, const char *text);
 bool json_key_is(const struct json_doc *doc, const struct json_node *node, const char *name);
-/* The raw bytes between a string's quotes, still escaped: *out points into the text. False when not a string. */
+/* The raw bytes between a string's quotes, still escaped: *out points into the text. False when not a string.
+ */
 bool json_string_raw(const struct json_doc *doc, const struct json_node *node, const char **out, size_t *len);
 /* Appends the unescaped string to out (UTF-8). False when node is no string or out is full. */
 bool json_string_get(const struct json_doc *doc, const struct json_node *node, struct buf *out) MUST_CHECK;
-/* Copies the unescaped string, terminated, into out[cap]. False when no string, too long, or it contains U+0000. */
-bool json_string_copy(const struct json_doc *doc, const struct json_node *node, char *out, size_t cap) MUST_CHECK;
+/* Copies the unescaped string, terminated, into out[cap]. False when no string, too long, or it contains
+ * U+0000. */
+bool json_string_copy(const struct json_doc *doc, const struct json_node *node, char *out,
+                      size_t cap) MUST_CHECK;
 /* Non-negative integer without fraction or exponent that fits. */
 bool json_u64(const struct json_doc *doc, const struct json_node *node, uint64_t *out) MUST_CHECK;
 /* JSON true or false. */
@@ -69,7 +77,8 @@ bool json_bool(const struct json_node *node, bool *out) MUST_CHECK;
 /* Any number as a double (for comparing with defaults only). */
 bool json_double(const struct json_doc *doc, const struct json_node *node, double *out) MUST_CHECK;
 
-/* Appends text as a JSON string with its quotes; U+0000..U+001F, quote and backslash escaped. text is UTF-8. */
+/* Appends text as a JSON string with its quotes; U+0000..U+001F, quote and backslash escaped. text is UTF-8.
+ */
 bool json_append_string(struct buf *out, const char *text, size_t len);
 /* The same without the quotes, for text that arrives in pieces. */
 bool json_append_escaped(struct buf *out, const char *text, size_t len);

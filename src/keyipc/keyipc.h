@@ -1,10 +1,10 @@
-/* The messages between a proxy and its keyholder: bytes <-> struct, no descriptors. The only code both processes
- * share besides base and crypto. docs/PROTOCOL-KEYHOLDER.md is the prose.
+/* The messages between a proxy and its keyholder: bytes <-> struct, no descriptors. The only code both
+ * processes share besides base and crypto. docs/PROTOCOL-KEYHOLDER.md is the prose.
  *
- * A frame is a 4-byte length of what follows, then version (1), op (1), flags (2, zero), request id (4), body. All
- * big-endian, fixed width. A request's body has exactly its op's length; trailing bytes, an unknown version or op,
- * an op that the connection's state does not permit: the connection is cut. Every answer repeats its request's
- * id; answers come in any order. Frames hold keys: both ends wipe them. */
+ * A frame is a 4-byte length of what follows, then version (1), op (1), flags (2, zero), request id (4),
+ * body. All big-endian, fixed width. A request's body has exactly its op's length; trailing bytes, an unknown
+ * version or op, an op that the connection's state does not permit: the connection is cut. Every answer
+ * repeats its request's id; answers come in any order. Frames hold keys: both ends wipe them. */
 #ifndef E2EE_KEYIPC_KEYIPC_H
 #define E2EE_KEYIPC_KEYIPC_H
 
@@ -103,13 +103,14 @@ struct keyipc_message {
 /* Wipes and empties the message, its secrets included. */
 void keyipc_message_clear(struct keyipc_message *m);
 
-/* Appends the frame of m to out. ERR_INTERNAL for a message that has no form, ERR_TOO_LARGE when out is full. The
- * secret in an answer stays the caller's. */
+/* Appends the frame of m to out. ERR_INTERNAL for a message that has no form, ERR_TOO_LARGE when out is full.
+ * The secret in an answer stays the caller's. */
 bool keyipc_encode(struct buf *out, const struct keyipc_message *m, struct err *err) MUST_CHECK;
 
-/* Decodes the first frame of in[0..len). *used is its size when complete, 0 when more bytes are needed (true, with
- * *m untouched). answers says which direction is read: requests (false) or answers (true). ERR_PROTOCOL for anything
- * else; the connection must then be cut. Secrets in *m go to the secure heap and become the caller's. */
+/* Decodes the first frame of in[0..len). *used is its size when complete, 0 when more bytes are needed (true,
+ * with *m untouched). answers says which direction is read: requests (false) or answers (true). ERR_PROTOCOL
+ * for anything else; the connection must then be cut. Secrets in *m go to the secure heap and become the
+ * caller's. */
 bool keyipc_decode(struct keyipc_message *m, size_t *used, const uint8_t *in, size_t len, bool answers,
                    struct err *err) MUST_CHECK;
 

@@ -14,11 +14,13 @@
 #include "crypto/point.h"
 #include "fault.h"
 
-#define MODEL_POINT                                                                                                  \
-    "044f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa385b6b1b8ead809ca67454d9683fcf2ba03456d6fe2"  \
+#define MODEL_POINT                                                                                          \
+    "044f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa385b6b1b8ead809ca67454d9683fcf2ba034" \
+    "56d6fe2"                                                                                                \
     "c4abe2b07f0fbdbb2f1c1"
-#define CLIENT_POINT                                                                                                 \
-    "04466d7fcae563e5cb09a0d1870bb580344804617879a14949cf22285f1bae3f276728176c3c6431f8eeda4538dc37c865e2784f3a9e77" \
+#define CLIENT_POINT                                                                                         \
+    "04466d7fcae563e5cb09a0d1870bb580344804617879a14949cf22285f1bae3f276728176c3c6431f8eeda4538dc37c865e278" \
+    "4f3a9e77"                                                                                               \
     "d044f33e407797e1278a"
 
 static void assert_hex(const uint8_t *data, size_t len, const char *hex)
@@ -70,8 +72,9 @@ static void test_vector_a_and_b(void **state)
     from_hex(nonce, "a0a1a2a3a4a5a6a7a8a9aaab");
     const char *text = "deterministic Venice E2EE fixture";
     assert_true(aead_seal(a, out, nonce, (const uint8_t *)text, strlen(text), &err));
-    assert_hex(out, strlen(text) + 16,
-               "3b364a6560dc6246955e1379bac6c7a0f453c5b2d9be6eabb00cad9955278b4c401f6793813d7f98ba8f163a5c51b87686");
+    assert_hex(
+        out, strlen(text) + 16,
+        "3b364a6560dc6246955e1379bac6c7a0f453c5b2d9be6eabb00cad9955278b4c401f6793813d7f98ba8f163a5c51b87686");
     assert_true(aead_open(a, opened, nonce, out, strlen(text) + 16, &err));
     assert_memory_equal(opened, text, strlen(text));
     aead_free(a);
@@ -84,12 +87,14 @@ static void test_vector_a_and_b(void **state)
 
 static void test_vector_c_eip191(void **state)
 {
-    const char *text = "Qwen/Qwen3.5-122B-A10B:2974f24b2a687856d2a0cf08d813902965c25e6552ba7062e4fa303432b6d2ad:"
-                       "8cb30eef9d133bdc6bfe812772dc4a62336d2827caea843546cbeff3f004c42c";
+    const char *text =
+        "Qwen/Qwen3.5-122B-A10B:2974f24b2a687856d2a0cf08d813902965c25e6552ba7062e4fa303432b6d2ad:"
+        "8cb30eef9d133bdc6bfe812772dc4a62336d2827caea843546cbeff3f004c42c";
     uint8_t signature[65], address[ETH_ADDRESS_BYTES];
     struct err err = {0};
-    from_hex(signature, "ed381e84d059198d1826e44dbbbac9501caaa8f79f913f27578acafa5be852e6103fe34fabd6446d7fde3f5250c0a1"
-                        "6e109fe088a562bae08ac13d081a66d0761b");
+    from_hex(signature,
+             "ed381e84d059198d1826e44dbbbac9501caaa8f79f913f27578acafa5be852e6103fe34fabd6446d7fde3f5250c0a1"
+             "6e109fe088a562bae08ac13d081a66d0761b");
     assert_true(point_recover_eip191(address, text, strlen(text), signature, &err));
     assert_hex(address, sizeof address, "6525e128afcffebf7eed05d485d7be983cdae934");
     signature[64] -= 27; /* 0 and 1 are accepted too */
@@ -101,7 +106,8 @@ static void test_vector_c_eip191(void **state)
     signature[3] ^= 1;
     if (point_recover_eip191(address, text, strlen(text), signature, &err)) {
         char hex[41];
-        assert_string_not_equal(hex_str(hex, address, sizeof address), "6525e128afcffebf7eed05d485d7be983cdae934");
+        assert_string_not_equal(hex_str(hex, address, sizeof address),
+                                "6525e128afcffebf7eed05d485d7be983cdae934");
     }
 }
 
@@ -230,10 +236,10 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vector_a_and_b),  cmocka_unit_test(test_vector_c_eip191),
-        cmocka_unit_test(test_hkdf_rfc5869),    cmocka_unit_test(test_gcm_nist),
-        cmocka_unit_test(test_keccak),          cmocka_unit_test(test_points_refused),
-        cmocka_unit_test(test_random_scalar),   cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_vector_a_and_b), cmocka_unit_test(test_vector_c_eip191),
+        cmocka_unit_test(test_hkdf_rfc5869),   cmocka_unit_test(test_gcm_nist),
+        cmocka_unit_test(test_keccak),         cmocka_unit_test(test_points_refused),
+        cmocka_unit_test(test_random_scalar),  cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests_name("crypto", tests, set_up, NULL);
 }
