@@ -19,10 +19,14 @@
 
 /* Upstream */
 #define LIMIT_UPSTREAM_CONNECT_S 10
-#define LIMIT_SSE_EVENT_BYTES 8388608    /* one event of a stream */
-#define LIMIT_UPSTREAM_ERROR_BYTES 65536 /* body of an error answer that is read */
-#define LIMIT_UPSTREAM_MESSAGE_BYTES 500 /* of an upstream's message that reaches the client */
-#define LIMIT_ATTESTATION_BYTES 4194304  /* captures are 180 kB: protocol.md section 1 */
+#define LIMIT_UPSTREAM_URL_BYTES 2048     /* base, path and query together */
+#define LIMIT_UPSTREAM_BUFFER_BYTES 16384 /* what libcurl reads at once, and holds for a paused transfer */
+#define LIMIT_UPSTREAM_CONNECTIONS 1024   /* kept by one loop, busy and idle */
+#define LIMIT_UPSTREAM_HEADERS 16         /* extra headers of one request */
+#define LIMIT_SSE_EVENT_BYTES 8388608     /* one event of a stream */
+#define LIMIT_UPSTREAM_ERROR_BYTES 65536  /* body of an error answer that is read */
+#define LIMIT_UPSTREAM_MESSAGE_BYTES 500  /* of an upstream's message that reaches the client */
+#define LIMIT_ATTESTATION_BYTES 4194304   /* captures are 180 kB: protocol.md section 1 */
 #define LIMIT_CATALOGUE_BYTES 8388608
 #define LIMIT_GATHERED_ANSWER_BYTES 33554432 /* stream:false, one completion */
 
@@ -42,7 +46,10 @@
 #define LIMIT_KEYHOLDER_CONNECTIONS 256
 #define LIMIT_KEYHOLDER_KEYS 256    /* live key pairs of one client */
 #define LIMIT_KEYHOLDER_QUEUE 16384 /* operations that wait for the token */
-#define LIMIT_TOKEN_CALL_S 20       /* a module call past this is taken for hung */
+#define LIMIT_KEYHOLDER_WORKERS 64  /* loops of one proxy: descriptors in one supervisor message, less one */
+#define LIMIT_KEYHOLDER_RETRY_MS 2000 /* longest pause between two attempts to connect */
+#define LIMIT_KEYHOLDER_STATUS_S 5    /* between two questions after the token's state */
+#define LIMIT_TOKEN_CALL_S 20         /* a module call past this is taken for hung */
 #define LIMIT_PIN_BYTES 255
 #define LIMIT_API_KEY_BYTES 1024
 
