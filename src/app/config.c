@@ -145,7 +145,8 @@ static bool load_file(struct config *config, const char *path, struct err *err)
         return false;
     }
     if (result > 0) {
-        return err_set(err, ERR_CONFIG, "%s, line %d is not a section, a comment or a key = value", path, result);
+        return err_set(err, ERR_CONFIG, "%s, line %d is not a section, a comment or a key = value", path,
+                       result);
     }
     if (result < 0) {
         return err_errno(err, ERR_CONFIG, errno, "cannot read %s", path);
@@ -233,7 +234,8 @@ bool config_load(struct config *config, int argc, char **argv, struct err *err)
 {
     *config = (struct config){0};
     for (size_t i = 0; i < option_count; i++) {
-        if (option_table[i].fallback != NULL && !set_option(config, &option_table[i], option_table[i].fallback, err)) {
+        if (option_table[i].fallback != NULL &&
+            !set_option(config, &option_table[i], option_table[i].fallback, err)) {
             return false;
         }
     }
@@ -300,5 +302,6 @@ bool config_host_is_loopback(const char *host)
     }
     unsigned a, b, c, d;
     char rest;
-    return sscanf(name, "%u.%u.%u.%u%c", &a, &b, &c, &d, &rest) == 4 && a == 127 && b < 256 && c < 256 && d < 256;
+    return sscanf(name, "%u.%u.%u.%u%c", &a, &b, &c, &d, &rest) == 4 && a == 127 && b < 256 && c < 256 &&
+           d < 256;
 }

@@ -9,8 +9,8 @@
 
 /* A zeroed struct with count and window set is a fresh budget. The caller locks. */
 struct budget {
-    unsigned count;    /* at most BUDGET_MAX */
-    int64_t window_ns; /* length of the window */
+    unsigned count;           /* at most BUDGET_MAX */
+    int64_t window_ns;        /* length of the window */
     int64_t used[BUDGET_MAX]; /* ring of the last uses */
     unsigned next;
     unsigned filled;

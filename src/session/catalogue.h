@@ -13,9 +13,9 @@ struct catalogue_model {
     char id[LIMIT_MODEL_ID_BYTES + 1];
     char name[LIMIT_MODEL_ID_BYTES + 1]; /* for people; may be empty */
     char owned_by[LIMIT_MODEL_ID_BYTES + 1];
-    uint64_t created;        /* epoch seconds; 0 unknown */
-    uint64_t context_tokens; /* 0 unknown */
-    uint64_t output_tokens;  /* 0 unknown */
+    uint64_t created;             /* epoch seconds; 0 unknown */
+    uint64_t context_tokens;      /* 0 unknown */
+    uint64_t output_tokens;       /* 0 unknown */
     double input_usd, output_usd; /* for a million tokens; negative unknown */
     bool vision, reasoning;
 };

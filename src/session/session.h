@@ -12,7 +12,6 @@
 #include "crypto/point.h"
 #include "keyholder/control.h"
 
-
 struct session {
     atomic_uint refs;
     struct keyholder_control *control;

@@ -124,7 +124,8 @@ static bool may_open(struct session_entry *entry, int64_t now, struct err *err)
     if (entry->forced) {
         int64_t wait_ns = budget_take(&entry->rekeys, now);
         if (wait_ns > 0) {
-            return err_set(err, ERR_BUSY, "the key of this model was replaced %d times in 10 minutes; next in %lld s",
+            return err_set(err, ERR_BUSY,
+                           "the key of this model was replaced %d times in 10 minutes; next in %lld s",
                            LIMIT_REKEYS_PER_10_MIN, (long long)(wait_ns / CLOCK_NS_PER_S) + 1);
         }
         entry->forced = false;
@@ -165,8 +166,8 @@ bool sessions_catalogue(struct sessions *sessions, struct mailbox *box, session_
     *wait = NULL;
     pthread_mutex_lock(&sessions->lock);
     struct session_entry *entry = &sessions->catalogue_entry;
-    bool stale = sessions->catalogue == NULL || now - catalogue_fetched_ns(sessions->catalogue) >
-                                                    LIMIT_CATALOGUE_AGE_S * CLOCK_NS_PER_S;
+    bool stale = sessions->catalogue == NULL ||
+                 now - catalogue_fetched_ns(sessions->catalogue) > LIMIT_CATALOGUE_AGE_S * CLOCK_NS_PER_S;
     bool ok = true;
     if (sessions->catalogue != NULL) {
         *catalogue = catalogue_ref(sessions->catalogue);
@@ -214,7 +215,8 @@ void sessions_retire(struct sessions *sessions, struct session *session)
     session_unref(dropped);
 }
 
-void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session), void *arg)
+void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session),
+                    void *arg)
 {
     pthread_mutex_lock(&sessions->lock);
     for (struct session_entry *entry = sessions->entries; entry != NULL; entry = entry->next) {
@@ -266,7 +268,8 @@ static void refresh_catalogue(struct sessions *sessions)
     catalogue_unref(old);
 }
 
-static void publish(struct sessions *sessions, struct session_entry *entry, struct session *fresh, struct err *err)
+static void publish(struct sessions *sessions, struct session_entry *entry, struct session *fresh,
+                    struct err *err)
 {
     struct session *old = NULL;
     pthread_mutex_lock(&sessions->lock);
@@ -298,7 +301,8 @@ static struct session *make_session(struct sessions *sessions, const char *model
     struct keyholder_opened opened;
     memset(&evidence, 0, sizeof evidence);
     /* The token first: an attestation that no key can use would be wasted budget. */
-    if (!keyholder_control_wait(o->control, KEYHOLDER_WAIT_MS, err) || !o->attest(o->arg, model, &evidence, err) ||
+    if (!keyholder_control_wait(o->control, KEYHOLDER_WAIT_MS, err) ||
+        !o->attest(o->arg, model, &evidence, err) ||
         !keyholder_open(o->control, evidence.model_point, &opened, err)) {
         return NULL;
     }
@@ -316,7 +320,8 @@ static void open_session(struct sessions *sessions, struct session_entry *entry,
     int64_t begun = clock_boot_ns();
     struct session *fresh = make_session(sessions, entry->model, &err);
     if (sessions->options.on_handshake != NULL) {
-        sessions->options.on_handshake(sessions->options.arg, entry->model, &err, clock_boot_ns() - begun, rotation);
+        sessions->options.on_handshake(sessions->options.arg, entry->model, &err, clock_boot_ns() - begun,
+                                       rotation);
     }
     publish(sessions, entry, fresh, &err);
 }

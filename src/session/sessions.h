@@ -55,7 +55,8 @@ typedef void (*session_done_cb)(void *arg, struct session *session, struct catal
  * less than LIMIT_ATTESTATION_REFUSED_S ago, ERR_BUSY when the re-keying or attestation budget is spent. Loop threads.
  */
 bool sessions_acquire(struct sessions *sessions, const char *model, struct mailbox *box, session_done_cb done,
-                      void *arg, struct session **session, struct session_wait **wait, struct err *err) MUST_CHECK;
+                      void *arg, struct session **session, struct session_wait **wait,
+                      struct err *err) MUST_CHECK;
 /* The same for the catalogue: at most LIMIT_CATALOGUE_AGE_S old, older (with a refresh begun) when that is all there
  * is. */
 bool sessions_catalogue(struct sessions *sessions, struct mailbox *box, session_done_cb done, void *arg,
@@ -69,6 +70,7 @@ void sessions_cancel(struct sessions *sessions, struct session_wait *wait);
 void sessions_retire(struct sessions *sessions, struct session *session);
 
 /* Live sessions now, for metrics. Calls visit for each with the table locked: visit must be short. Any thread. */
-void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session), void *arg);
+void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session),
+                    void *arg);
 
 #endif
