@@ -74,7 +74,7 @@ bool json_string_copy(const struct json_doc *doc, const struct json_node *node, 
 bool json_u64(const struct json_doc *doc, const struct json_node *node, uint64_t *out) MUST_CHECK;
 /* JSON true or false. */
 bool json_bool(const struct json_node *node, bool *out) MUST_CHECK;
-/* Any number as a double (for comparing with defaults only). */
+/* A number of at most 400 characters as a double (for comparing with defaults only); 1e400 gives infinity. */
 bool json_double(const struct json_doc *doc, const struct json_node *node, double *out) MUST_CHECK;
 
 /* Appends text as a JSON string with its quotes; U+0000..U+001F, quote and backslash escaped. text is UTF-8.
