@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# The runner of scripts/test and scripts/test_slow, sourced after lib.sh: runs the parts one by one, goes on after a
+# failed one, and sums up. A part is a shell function in a subshell. It may write "passed failed skipped" to the file
+# $counts; without that it counts as one case by its exit code. 77 means that it could not run here: a failure in
+# CI (CI=true), a named skip elsewhere.
+
+logs=${root:?source lib.sh first}/build/test-logs
+mkdir -p "$logs"
+total_passed=0
+total_failed=0
+total_skipped=0
+failed_parts=
+skipped_parts=
+only_parts=
+run_started=$(date +%s)
+
+# part NAME FUNCTION [ARGUMENT...]
+part() {
+    local name=$1 started status passed failed skipped note=
+    shift
+    if [ -n "$only_parts" ] && [[ " $only_parts " != *" $name "* ]]; then return 0; fi
+    export counts=$logs/$name.counts
+    rm -f "$counts"
+    started=$(date +%s)
+    status=0
+    (
+        set -euo pipefail
+        "$@"
+    ) >"$logs/$name.log" 2>&1 </dev/null &
+    wait $! || status=$?
+    if [ -s "$counts" ]; then
+        read -r passed failed skipped <"$counts"
+        if [ "$status" != 0 ] && [ "$status" != 77 ] && [ "$failed" = 0 ]; then failed=1; fi
+        if [ "$((passed + failed + skipped))" = 0 ]; then
+            failed=1
+            note=' (it ran no case)'
+        fi
+    else
+        passed=0 failed=0 skipped=0
+        case "$status" in
+        0) passed=1 ;;
+        77) skipped=1 ;;
+        *) failed=1 ;;
+        esac
+    fi
+    if [ "${CI:-}" = true ] && [ "$skipped" -gt 0 ]; then
+        note=" ($skipped could not run, which is a failure in CI)"
+        failed=$((failed + skipped))
+        skipped=0
+    fi
+    total_passed=$((total_passed + passed))
+    total_failed=$((total_failed + failed))
+    total_skipped=$((total_skipped + skipped))
+    printf '%-28s %4d s  %d ok, %d bad, %d left out%s\n' "$name" "$(($(date +%s) - started))" "$passed" "$failed" \
+        "$skipped" "$note"
+    if [ "$failed" -gt 0 ]; then
+        failed_parts="$failed_parts $name"
+        sed 's/^/    | /' "$logs/$name.log" | tail -n "${E2EE_LOG_LINES:-60}"
+    elif [ "$skipped" -gt 0 ]; then
+        skipped_parts="$skipped_parts $name"
+        grep -hiE 'skip' "$logs/$name.log" | sort -u | head -5 | sed 's/^/    | /' || true
+    fi
+}
+
+# Last line of a run. With E2EE_COUNTS the numbers go to that file instead, for the caller's own closing line.
+finish_parts() {
+    printf '%-28s %4d s\n' 'all parts' "$(($(date +%s) - run_started))"
+    [ -z "$skipped_parts" ] || echo "left out in part or whole:$skipped_parts"
+    [ -z "$failed_parts" ] || echo "failed parts:$failed_parts (logs in build/test-logs)"
+    if [ -n "${E2EE_COUNTS:-}" ]; then
+        echo "$total_passed $total_failed $total_skipped" >"$E2EE_COUNTS"
+    else
+        closing_line "$total_passed" "$total_failed" "$total_skipped"
+    fi
+    [ "$total_failed" = 0 ] && [ "$total_passed" -gt 0 ]
+}
+
+closing_line() {
+    if [ "$3" = 0 ]; then
+        echo "$1 passed, $2 failed"
+    else
+        echo "$1 passed, $2 failed, $3 skipped"
+    fi
+}
+
+# run_ctest DIR LABELS: the cases of a build whose label matches; fills $counts from ctest's own report.
+run_ctest() {
+    local report=$logs/junit-${counts##*/}.xml status=0
+    rm -f "$report"
+    ctest --test-dir "$1" -j "${cores:?}" -L "$2" --output-on-failure --output-junit "$report" || status=$?
+    [ -s "$report" ] || return 1
+    python3 - "$report" >"$counts" <<'PY'
+import sys
+import xml.etree.ElementTree as tree
+suite = tree.parse(sys.argv[1]).getroot()
+total, failed, skipped, disabled = (int(suite.get(k, 0)) for k in ("tests", "failures", "skipped", "disabled"))
+print(total - failed - skipped - disabled, failed, skipped + disabled)
+PY
+    return "$status"
+}
