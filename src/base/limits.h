@@ -26,6 +26,10 @@
 #define LIMIT_SSE_EVENT_BYTES 8388608     /* one event of a stream */
 #define LIMIT_UPSTREAM_ERROR_BYTES 65536  /* body of an error answer that is read */
 #define LIMIT_UPSTREAM_MESSAGE_BYTES 500  /* of an upstream's message that reaches the client */
+#define LIMIT_ANSWER_CHOICES 128          /* n of a request, choices of an answer */
+#define LIMIT_ANSWER_NODES 8192           /* JSON values in one event of a stream */
+#define LIMIT_STOP_SEQUENCES 16           /* of a request */
+#define LIMIT_STOP_BYTES 1024             /* one of them */
 #define LIMIT_ATTESTATION_BYTES 4194304   /* captures are 180 kB: protocol.md section 1 */
 #define LIMIT_CATALOGUE_BYTES 8388608
 #define LIMIT_GATHERED_ANSWER_BYTES 33554432 /* stream:false, one completion */
