@@ -23,11 +23,12 @@
 
 enum keyipc_op {
     KEYIPC_HELLO = 1, /* first on each connection: role, join secret, wishes */
-    KEYIPC_OPEN,      /* control or worker: model point -> key id, client point, request key */
-    KEYIPC_DERIVE,    /* key id, stream id, server point -> response key */
-    KEYIPC_CANCEL,    /* stream id: what is queued for it on this connection is answered ERR_CANCELLED */
-    KEYIPC_CLOSE,     /* key id: destroy the key pair */
-    KEYIPC_STATUS,    /* -> token state and counters */
+    KEYIPC_OPEN,      /* control only: model point -> key id, client point, request key */
+    KEYIPC_DERIVE,    /* any: key id, stream id, server point -> response key */
+    KEYIPC_CANCEL, /* any: stream id; what is queued for it on this connection is answered ERR_CANCELLED, then
+                         the CANCEL itself with an empty body */
+    KEYIPC_CLOSE,  /* control only: key id; destroy the key pair. Empty answer when it is destroyed */
+    KEYIPC_STATUS, /* any -> token state and counters */
     KEYIPC_OP_COUNT
 };
 /* An answer carries its request's op with this bit set; KEYIPC_ERROR answers any request. */
@@ -75,11 +76,11 @@ struct keyipc_status_answer {
     uint64_t generates;
     uint64_t failures;
     uint8_t audit_head[32]; /* custody log's head hash, zeros without one */
-    char token_label[33];
+    char token_label[33];   /* printable ASCII */
 };
 struct keyipc_error {
-    uint8_t kind; /* enum err_kind */
-    char message[241];
+    uint8_t kind;      /* enum err_kind */
+    char message[241]; /* printable ASCII, terminated */
 };
 
 /* One decoded message, request or answer. Only the member of its op is meaningful. */
