@@ -18,8 +18,6 @@
 #define LIMIT_JSON_NODES 262144 /* values and keys in one document */
 
 /* Requests */
-#define LIMIT_REQUEST_STOPS 16         /* stop sequences of one request */
-#define LIMIT_REQUEST_STOP_BYTES 1024  /* of one of them */
 #define LIMIT_REQUEST_NUMBER_BYTES 400 /* digits of one forwarded number */
 #define LIMIT_TOOL_CALL_ID_BYTES 128
 

@@ -89,14 +89,12 @@ const char *json_unescape_one(const char *p, uint8_t out[static 4], size_t *out_
     return p;
 }
 
-/* True when raw[0..len), a checked string without its quotes, unescapes to text. */
-static bool raw_is(const char *raw, size_t len, bool escaped, const char *text)
+/* True when raw[0..len), a checked string without its quotes, unescapes to something that begins with text (with whole:
+ * to text). */
+static bool raw_matches(const char *raw, size_t len, const char *text, bool whole)
 {
-    if (!escaped) {
-        return strlen(text) == len && memcmp(raw, text, len) == 0;
-    }
     const char *end = raw + len;
-    while (raw < end) {
+    while (raw < end && (whole || *text != '\0')) {
         uint8_t piece[4];
         size_t n = 1;
         if (*raw == '\\') {
@@ -111,6 +109,14 @@ static bool raw_is(const char *raw, size_t len, bool escaped, const char *text)
         }
     }
     return *text == '\0';
+}
+
+static bool raw_is(const char *raw, size_t len, bool escaped, const char *text)
+{
+    if (!escaped) {
+        return strlen(text) == len && memcmp(raw, text, len) == 0;
+    }
+    return raw_matches(raw, len, text, true);
 }
 
 bool json_string_raw(const struct json_doc *doc, const struct json_node *node, const char **out, size_t *len)
@@ -130,6 +136,13 @@ bool json_string_is(const struct json_doc *doc, const struct json_node *node, co
     const char *raw;
     size_t len;
     return json_string_raw(doc, node, &raw, &len) && raw_is(raw, len, node->escaped, text);
+}
+
+bool json_string_starts(const struct json_doc *doc, const struct json_node *node, const char *text)
+{
+    const char *raw;
+    size_t len;
+    return json_string_raw(doc, node, &raw, &len) && raw_matches(raw, len, text, false);
 }
 
 bool json_key_is(const struct json_doc *doc, const struct json_node *node, const char *name)
@@ -159,6 +172,46 @@ const struct json_node *json_present(const struct json_doc *doc, const struct js
     return member != NULL && member->type != JSON_NULL ? member : NULL;
 }
 
+size_t json_unescape(uint8_t *out, const char *raw, size_t len)
+{
+    const char *end = raw + len;
+    uint8_t *p = out;
+    while (raw < end) {
+        const char *escape = memchr(raw, '\\', (size_t)(end - raw));
+        size_t plain = (size_t)((escape != NULL ? escape : end) - raw);
+        memcpy(p, raw, plain);
+        p += plain;
+        raw += plain;
+        if (escape != NULL) {
+            uint8_t piece[4];
+            size_t n;
+            raw = json_unescape_one(raw, piece, &n);
+            memcpy(p, piece, n);
+            p += n;
+        }
+    }
+    return (size_t)(p - out);
+}
+
+size_t json_compact(uint8_t *out, const char *text, size_t len)
+{
+    uint8_t *p = out;
+    bool string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (!string && (c == ' ' || c == '\t' || c == '\n' || c == '\r')) {
+            continue;
+        }
+        *p++ = (uint8_t)c;
+        if (c == '"') {
+            string = !string;
+        } else if (string && c == '\\') {
+            *p++ = (uint8_t)text[++i];
+        }
+    }
+    return (size_t)(p - out);
+}
+
 bool json_string_get(const struct json_doc *doc, const struct json_node *node, struct buf *out)
 {
     const char *raw;
@@ -169,25 +222,25 @@ bool json_string_get(const struct json_doc *doc, const struct json_node *node, s
     if (!node->escaped) {
         return buf_append(out, raw, len);
     }
-    /* Unescaping never makes a string longer. */
-    const char *end = raw + len;
-    if (out->max - out->len >= len && !buf_reserve(out, len)) {
-        return false;
-    }
-    while (raw < end) {
-        const char *escape = memchr(raw, '\\', (size_t)(end - raw));
-        size_t plain = (size_t)((escape != NULL ? escape : end) - raw);
-        if (!buf_append(out, raw, plain)) {
+    if (!out->failed && len <= out->max - out->len) {
+        /* Unescaping never makes a string longer. */
+        if (!buf_reserve(out, len)) {
             return false;
         }
-        raw += plain;
-        if (escape != NULL) {
-            uint8_t piece[4];
-            size_t n;
+        out->len += json_unescape(out->data + out->len, raw, len);
+        return true;
+    }
+    const char *end = raw + len;
+    while (raw < end) {
+        uint8_t piece[4];
+        size_t n = 1;
+        if (*raw == '\\') {
             raw = json_unescape_one(raw, piece, &n);
-            if (!buf_append(out, piece, n)) {
-                return false;
-            }
+        } else {
+            piece[0] = (uint8_t)*raw++;
+        }
+        if (!buf_append(out, piece, n)) {
+            return false;
         }
     }
     return true;

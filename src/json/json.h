@@ -64,6 +64,13 @@ bool json_key_is(const struct json_doc *doc, const struct json_node *node, const
 /* The raw bytes between a string's quotes, still escaped: *out points into the text. False when not a string.
  */
 bool json_string_raw(const struct json_doc *doc, const struct json_node *node, const char **out, size_t *len);
+/* True when node is a string that unescapes to something that begins with text. */
+bool json_string_starts(const struct json_doc *doc, const struct json_node *node, const char *text);
+/* Unescapes raw[0..len), the inside of a string that was parsed, into out[len]; returns the bytes written. */
+size_t json_unescape(uint8_t *out, const char *raw, size_t len);
+/* Copies text[0..len), a value that was parsed, into out[len] without the white space outside its strings; returns the
+ * bytes written. */
+size_t json_compact(uint8_t *out, const char *text, size_t len);
 /* Appends the unescaped string to out (UTF-8). False when node is no string or out is full. */
 bool json_string_get(const struct json_doc *doc, const struct json_node *node, struct buf *out) MUST_CHECK;
 /* Copies the unescaped string, terminated, into out[cap]. False when no string, too long, or it contains

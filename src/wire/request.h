@@ -16,20 +16,17 @@
 
 struct chat_request;
 
-/* A stop sequence: UTF-8, unescaped, never empty, may contain U+0000. Terminated as well. */
-struct request_stop {
-    const char *text;
-    size_t len; /* 1 to LIMIT_REQUEST_STOP_BYTES */
-};
-
 /* What the rest of the proxy needs to know of a request. Valid as long as the request. */
 struct request_info {
     char model[LIMIT_MODEL_ID_BYTES + 1]; /* as the client wrote it: look it up in the catalogue; not empty */
     bool stream;
-    bool include_usage;               /* the client wants the usage-only chunk */
-    uint32_t choices;                 /* n: 1 to LIMIT_ANSWER_CHOICES */
-    const struct request_stop *stops; /* the proxy applies them, they are never sent */
-    size_t stop_count;                /* at most LIMIT_REQUEST_STOPS */
+    bool include_usage; /* the client wants the usage-only chunk */
+    uint32_t choices;   /* n: 1 to LIMIT_ANSWER_CHOICES */
+    /* Stop sequences as stop_set_new wants them: UTF-8, unescaped, never empty. The proxy applies them; they are never
+     * sent. */
+    const char *const *stops;
+    const size_t *stop_lens;
+    size_t stop_count;
     const char *dropped; /* value of X-E2EE-Dropped, "" when nothing was: "user, metadata, 2 unknown" */
     size_t sealed_max;   /* the upstream body has at most this many bytes */
 };
