@@ -36,8 +36,8 @@ struct attest_input {
 };
 
 /* Verifies. True when a verdict was reached, verified or refused: look at verdict->verified. False only when none
- * could be (ERR_MEMORY, ERR_CRYPTO, ERR_INTERNAL), or when the input is no evidence at all (ERR_INVALID); verdict is
- * empty and refused then. */
+ * could be (ERR_MEMORY, ERR_CRYPTO, ERR_INTERNAL), or when there is neither body nor quote (ERR_INVALID); the verdict
+ * refuses then. Evidence that cannot be read is a refusal like any other. */
 bool attest_verify(const struct attest_input *input, const struct attest_policy *policy, int64_t now,
                    struct attest_verdict *verdict, struct err *err) MUST_CHECK;
 /* A refused verdict as the error a client sees: ERR_ATTESTATION naming the check. Returns false. */

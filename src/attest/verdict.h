@@ -1,6 +1,6 @@
 /* What a verification found: the checks in the order they were made, and what follows from them. Filled by
  * attest_verify and by the modules it calls (quote chain, guest, GPU, pins), each of which appends its own checks.
- * Plain data of fixed size, nothing to free; about 40 kB, so keep it off small stacks. One thread at a time. */
+ * Plain data of fixed size, nothing to free; about 60 kB, so keep it off small stacks. One thread at a time. */
 #ifndef E2EE_ATTEST_VERDICT_H
 #define E2EE_ATTEST_VERDICT_H
 
@@ -14,7 +14,7 @@
 #include "crypto/point.h"
 
 #define VERDICT_CHECKS_MAX 64
-#define VERDICT_DETAIL_BYTES 512
+#define VERDICT_DETAIL_BYTES 768
 #define VERDICT_ADVISORIES_MAX 64
 #define VERDICT_ADVISORY_BYTES 32
 #define VERDICT_DATE_BYTES 24

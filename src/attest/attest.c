@@ -1,0 +1,133 @@
+#include "attest/attest.h"
+
+#include <string.h>
+
+#include "attest/binding.h"
+#include "attest/body.h"
+#include "attest/intel.h"
+#include "attest/pins.h"
+#include "attest/quote.h"
+#include "attest/td.h"
+
+static const char *const all_after_quote[] = {"td.debug", "td.attributes", "td.service", "td.owner",
+                                              "nonce",    "binding",       "freshness",  "pins"};
+
+static const char earlier[] = "an earlier step failed";
+
+static bool is_fatal(const struct err *err)
+{
+    return err->kind == ERR_MEMORY || err->kind == ERR_CRYPTO || err->kind == ERR_INTERNAL;
+}
+
+/* "body" and "body.verified". False: *fatal says whether err is the caller's or the verdict refuses. */
+static bool check_body(struct attest_verdict *v, struct attest_body *body, const struct attest_input *input,
+                       bool *fatal, struct err *err)
+{
+    struct err why = {0};
+    *fatal = false;
+    if (input->body == NULL) {
+        verdict_add(v, "body", CHECK_NOT_APPLICABLE, true,
+                    "a bare quote, without the provider's answer around it");
+        return true;
+    }
+    if (!hash_sha256(v->body_sha256, input->body, input->body_len)) {
+        *fatal = true;
+        return err_set(err, ERR_CRYPTO, "SHA-256 failed");
+    }
+    if (!body_parse(body, input->body, input->body_len, &why)) {
+        *fatal = is_fatal(&why);
+        if (*fatal) {
+            return err_set(err, why.kind, "%s", why.message);
+        }
+        return verdict_fail(v, "body", "%s", why.message);
+    }
+    memcpy(v->shape, body_shape_name(body->shape), strlen(body_shape_name(body->shape)) + 1);
+    verdict_pass(v, "body", "%s shape, %zu key%s, quote of %zu bytes", v->shape, body->key_count,
+                 body->key_count == 1 ? "" : "s", body->quote.len);
+    if (!body->has_verified) {
+        verdict_add(v, "body.verified", CHECK_NOT_APPLICABLE, true,
+                    "the provider gives no opinion of its own");
+    } else if (body->verified) {
+        verdict_pass(v, "body.verified", "the provider says so too (which proves nothing)");
+    } else {
+        return verdict_fail(v, "body.verified", "the provider itself says that verification failed");
+    }
+    return true;
+}
+
+static bool check_quote_format(struct attest_verdict *v, struct quote *quote, const uint8_t *bytes,
+                               size_t len, struct err *err)
+{
+    struct err why = {0};
+    if (!hash_sha256(v->quote_sha256, bytes, len)) {
+        return err_set(err, ERR_CRYPTO, "SHA-256 failed");
+    }
+    if (!quote_parse(quote, bytes, len, &why)) {
+        verdict_fail(v, "quote.format", "%s", why.message);
+        return true;
+    }
+    verdict_pass(v, "quote.format", "version %u, TD report %s, %zu bytes and %zu of padding", quote->version,
+                 quote->body_type == 3 ? "1.5" : "1.0", quote->used, len - quote->used);
+    td_measurements(v, quote);
+    return true;
+}
+
+/* All that is judged once the quote could be read. */
+static bool check_quote(struct attest_verdict *v, const struct quote *quote, const struct attest_body *body,
+                        const struct attest_input *input, const struct attest_policy *policy, struct err *err)
+{
+    if (input->unsafe_skip_chain) {
+        intel_skip(v, false, "this build has no source of Intel's collateral, so the quote may be forged");
+    } else if (!intel_check(v, quote, input, policy, err)) {
+        return false;
+    }
+    td_check(v);
+    binding_check(v, body, input->nonce);
+    binding_freshness(v, body);
+    pins_check(v, policy, input->model, input->stored_pins, input->stored_pin_count);
+    return true;
+}
+
+bool attest_verify(const struct attest_input *input, const struct attest_policy *policy, int64_t now,
+                   struct attest_verdict *verdict, struct err *err)
+{
+    struct attest_body body;
+    struct quote quote;
+    bool fatal, ok = false;
+
+    verdict_init(verdict, now);
+    body_init(&body);
+    if (input->body == NULL && input->quote == NULL) {
+        err_set(err, ERR_INVALID, "there is neither an attestation body nor a quote");
+        goto out;
+    }
+    if (!check_body(verdict, &body, input, &fatal, err)) {
+        ok = !fatal;
+        goto out;
+    }
+    const uint8_t *bytes = input->body != NULL ? body.quote.data : input->quote;
+    size_t len = input->body != NULL ? body.quote.len : input->quote_len;
+    if (!check_quote_format(verdict, &quote, bytes, len, err)) {
+        goto out;
+    }
+    ok = !verdict->measurements.present ||
+         check_quote(verdict, &quote, input->body != NULL ? &body : NULL, input, policy, err);
+out:
+    if (ok) {
+        if (verdict_find(verdict, "td.debug") == NULL) {
+            intel_skip(verdict, true, earlier);
+            verdict_skip_rest(verdict, all_after_quote, sizeof all_after_quote / sizeof all_after_quote[0],
+                              true, earlier);
+        }
+        verdict_close(verdict);
+    } else {
+        verdict_init(verdict, now);
+    }
+    body_free(&body);
+    return ok;
+}
+
+bool attest_error(const struct attest_verdict *verdict, struct err *err)
+{
+    return err_set(err, ERR_ATTESTATION, "attestation refused: %s", verdict->reason);
+}
