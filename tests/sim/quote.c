@@ -1,0 +1,257 @@
+#include "quote.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto.h"
+
+#define RUNTIME_EVENT 0x08000001u
+
+/* ---- the event log ---- */
+
+struct log {
+    cJSON *list;
+    uint8_t (*rtmr)[48];
+};
+
+static void put_u32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void put_u16(uint8_t *p, unsigned v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static void add_event(struct log *log, int imr, uint32_t type, const char *name, const void *payload,
+                      size_t len, const uint8_t digest[48])
+{
+    uint8_t both[96];
+    struct bytes hex = {0};
+    char digest_hex[97];
+    memcpy(both, log->rtmr[imr], 48);
+    memcpy(both + 48, digest, 48);
+    sha384_of(both, sizeof both, log->rtmr[imr]);
+    hex_encode(digest, 48, digest_hex);
+    bytes_hex(&hex, payload, len);
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "imr", imr);
+    cJSON_AddNumberToObject(o, "event_type", type);
+    cJSON_AddStringToObject(o, "digest", digest_hex);
+    cJSON_AddStringToObject(o, "event", name);
+    cJSON_AddStringToObject(o, "event_payload", bytes_text(&hex));
+    cJSON_AddItemToArray(log->list, o);
+    bytes_free(&hex);
+}
+
+/* A dstack runtime event, V1: SHA384(LE32(type) ":" name ":" payload). */
+static void add_runtime(struct log *log, const char *name, const void *payload, size_t len)
+{
+    uint8_t type[4], digest[48];
+    struct bytes b = {0};
+    put_u32(type, RUNTIME_EVENT);
+    bytes_add(&b, type, sizeof type);
+    bytes_fmt(&b, ":%s:", name);
+    bytes_add(&b, payload, len);
+    sha384_of(b.p, b.len, digest);
+    bytes_free(&b);
+    add_event(log, 3, RUNTIME_EVENT, name, payload, len, digest);
+}
+
+/* Boot events of the types whose digest is SHA384 of their payload, as many as real logs have (13, 5, 2). */
+static void add_boot(struct log *log)
+{
+    static const int counts[] = {13, 5, 2};
+    for (int imr = 0; imr < 3; imr++)
+        for (int i = 0; i < counts[imr]; i++) {
+            struct bytes payload = {0};
+            uint8_t digest[48];
+            uint32_t type = i + 1 == counts[imr] ? 4u : i % 2 ? 0x80000007u : 0x80000001u;
+            if (type == 4)
+                bytes_add(&payload, "\0\0\0", 4); /* EV_SEPARATOR */
+            else
+                bytes_fmt(&payload, "simulated enclave, register %d, event %d", imr, i);
+            sha384_of(payload.p, payload.len, digest);
+            add_event(log, imr, type, "", payload.p, payload.len, digest);
+            bytes_free(&payload);
+        }
+}
+
+static bool has(const struct quote_request *r, enum fault_id id)
+{
+    return r->fault && fault_is(r->fault, id);
+}
+
+static void add_runtime_events(struct log *log, const struct quote_request *r, const struct quote *q)
+{
+    bool late = has(r, F_A_EVENT_LATE);
+    add_runtime(log, "system-preparing", "", 0);
+    add_runtime(log, "app-id", q->app_id, sizeof q->app_id);
+    if (!late)
+        add_runtime(log, "compose-hash", q->compose_hash, sizeof q->compose_hash);
+    if (has(r, F_A_EVENT_DUP))
+        add_runtime(log, "compose-hash", q->compose_hash, sizeof q->compose_hash);
+    add_runtime(log, "instance-id", q->instance_id, sizeof q->instance_id);
+    add_runtime(log, "boot-mr-done", "", 0);
+    add_runtime(log, "mr-kms", q->os_image_hash, sizeof q->os_image_hash);
+    add_runtime(log, "os-image-hash", q->os_image_hash, sizeof q->os_image_hash);
+    add_runtime(log, "key-provider", q->key_provider, strlen(q->key_provider));
+    add_runtime(log, "storage-fs", "zfs", 3);
+    add_runtime(log, "system-ready", "", 0);
+    if (late)
+        add_runtime(log, "compose-hash", q->compose_hash, sizeof q->compose_hash);
+}
+
+static void damage_log(const struct log *log, const struct quote_request *r)
+{
+    cJSON *o;
+    cJSON_ArrayForEach(o, log->list)
+    {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "event"));
+        if (has(r, F_A_EVENT_PAYLOAD) && !strcmp(name, "compose-hash"))
+            cJSON_SetValuestring(cJSON_GetObjectItemCaseSensitive(o, "event_payload"),
+                                 "00000000000000000000000000000000000000000000000000000000000000ff");
+    }
+    if (has(r, F_A_RTMR))
+        cJSON_DeleteItemFromArray(log->list, 3);
+}
+
+static void make_log(struct quote *q, const struct quote_request *r)
+{
+    struct log log = {cJSON_CreateArray(), q->rtmr};
+    add_boot(&log);
+    add_runtime_events(&log, r, q);
+    damage_log(&log, r);
+    q->event_log = cJSON_PrintUnformatted(log.list);
+    cJSON_Delete(log.list);
+}
+
+/* ---- the machine ---- */
+
+static void digest_of_words(const char *words, const char *name, uint8_t *out, size_t len)
+{
+    uint8_t digest[48];
+    struct bytes b = {0};
+    bytes_fmt(&b, "e2ee-sim %s %s", words, name);
+    sha384_of(b.p, b.len, digest);
+    memcpy(out, digest, len);
+    bytes_free(&b);
+}
+
+static void make_machine(struct quote *q, const struct quote_request *r)
+{
+    struct bytes compose = {0};
+    bytes_fmt(
+        &compose,
+        "{\n    \"manifest_version\": 2,\n    \"name\": \"%s\",\n    \"runner\": \"docker-compose\",\n"
+        "    \"docker_compose_file\": \"services:\\n  enclave:\\n    image: e2ee-sim@sha256:%064d\\n\",\n"
+        "    \"kms_enabled\": true,\n    \"public_logs\": false\n}",
+        r->app_name, 0);
+    sha256_of(compose.p, compose.len, q->compose_hash);
+    q->mr_config_id[0] = 1;
+    memcpy(q->mr_config_id + 1, q->compose_hash, 32);
+    if (has(r, F_A_MRCONFIG))
+        q->mr_config_id[5] ^= 1;
+    if (has(r, F_A_COMPOSE))
+        bytes_str(&compose, "\n");
+    q->app_compose = sim_strdup(bytes_text(&compose));
+    bytes_free(&compose);
+    digest_of_words("app-id", r->app_name, q->app_id, sizeof q->app_id);
+    digest_of_words("instance-id", r->app_name, q->instance_id, sizeof q->instance_id);
+    digest_of_words("os-image-hash", "", q->os_image_hash, sizeof q->os_image_hash);
+    digest_of_words("mrtd", "", q->mrtd, sizeof q->mrtd);
+    q->key_provider =
+        sim_strdup("{\"name\":\"kms\",\"id\":\"3059301306072a8648ce3d020106082a8648ce3d030107\"}");
+}
+
+static void make_body(struct bytes *raw, const struct quote *q, const struct quote_request *r)
+{
+    static const uint8_t vendor[16] = {0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9,
+                                       0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07};
+    static const uint8_t svn[16] = {0x0b, 0x01, 0x04};
+    uint8_t b[QUOTE_SIGNED] = {0};
+    put_u16(b, 4);
+    put_u16(b + 2, 2); /* ECDSA-256 with P-256 */
+    put_u32(b + QUOTE_TEE_TYPE, has(r, F_A_QUOTE_SGX) ? 0 : 0x81);
+    memcpy(b + 12, vendor, sizeof vendor);
+    digest_of_words("qe id", "", b + 28, 16);
+    memcpy(b + QUOTE_TEE_TCB_SVN, svn, sizeof svn);
+    digest_of_words("mrseam", "", b + QUOTE_MRSEAM, 48);
+    b[QUOTE_TDATTRIBUTES + 3] = 0x10; /* SEPT_VE_DISABLE */
+    if (has(r, F_A_DEBUG))
+        b[QUOTE_TDATTRIBUTES] |= 1;
+    b[QUOTE_XFAM] = 0xe7;
+    b[QUOTE_XFAM + 1] = 0x02;
+    b[QUOTE_XFAM + 2] = 0x06;
+    memcpy(b + QUOTE_MRTD, q->mrtd, 48);
+    memcpy(b + QUOTE_MRCONFIGID, q->mr_config_id, 48);
+    for (int i = 0; i < 4; i++)
+        memcpy(b + QUOTE_RTMR0 + 48 * i, q->rtmr[i], 48);
+    memcpy(b + QUOTE_REPORTDATA, r->report_data, 64);
+    bytes_add(raw, b, sizeof b);
+}
+
+/* Signature data with the right lengths and nothing true in it: signature 64, key 64, certification data of type 6
+ * (QE report 384, its signature 64, 32 bytes of authentication data, and inside type 5 with three PEM blocks). */
+static void quote_sign(struct bytes *raw)
+{
+    struct bytes sig = {0}, pem = {0};
+    uint8_t zero[384] = {0}, n[6];
+    for (int i = 0; i < 3; i++)
+        bytes_str(&pem, "-----BEGIN CERTIFICATE-----\nc2ltdWxhdGVkIGVuY2xhdmU=\n-----END CERTIFICATE-----\n");
+    bytes_add(&sig, zero, 64);
+    bytes_add(&sig, zero, 64);
+    put_u16(n, 6);
+    put_u32(n + 2, (uint32_t)(384 + 64 + 2 + 32 + 6 + pem.len));
+    bytes_add(&sig, n, 6);
+    bytes_add(&sig, zero, 384);
+    bytes_add(&sig, zero, 64);
+    put_u16(n, 32);
+    bytes_add(&sig, n, 2);
+    bytes_add(&sig, zero, 32);
+    put_u16(n, 5);
+    put_u32(n + 2, (uint32_t)pem.len);
+    bytes_add(&sig, n, 6);
+    bytes_add(&sig, pem.p, pem.len);
+    put_u32(n, (uint32_t)sig.len);
+    bytes_add(raw, n, 4);
+    bytes_add(raw, sig.p, sig.len);
+    bytes_free(&sig);
+    bytes_free(&pem);
+}
+
+static void damage_quote(struct bytes *raw, const struct quote_request *r)
+{
+    if (has(r, F_A_QUOTE_FLIP))
+        raw->p[QUOTE_MRTD] ^= 1;
+    if (has(r, F_A_QUOTE_LENGTH))
+        memset(raw->p + QUOTE_SIG_LEN, 0xff, 4);
+    if (has(r, F_A_QUOTE_CUT))
+        raw->len = 600;
+    for (long i = 0; has(r, F_A_QUOTE_HUGE) && i < r->fault->value; i++)
+        bytes_add(raw, "", 1);
+}
+
+void quote_make(const struct quote_request *request, struct quote *out)
+{
+    memset(out, 0, sizeof *out);
+    make_machine(out, request);
+    make_log(out, request);
+    make_body(&out->raw, out, request);
+    quote_sign(&out->raw);
+    bytes_add(&out->raw, (uint8_t[70]){0}, 70); /* zero padding is common in real quotes */
+    damage_quote(&out->raw, request);
+}
+
+void quote_free(struct quote *q)
+{
+    bytes_free(&q->raw);
+    free(q->event_log);
+    free(q->app_compose);
+    free(q->key_provider);
+    memset(q, 0, sizeof *q);
+}
