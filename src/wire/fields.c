@@ -96,7 +96,7 @@ static const struct fields_rule rules[] = {
     TOP("verbosity", DROP, FIELDS_ANY, NULL, "[\"medium\"]", false, "a hint"),
     TOP("chat_template_kwargs", DROP, FIELDS_ANY, NULL, NULL, false, "free form; not in Venice's schema"),
     TOP("thinking", DROP, FIELDS_ANY, NULL, NULL, false, "not in Venice's schema; use reasoning"),
-    TOP("enable_thinking", DROP, FIELDS_ANY, NULL, "[true]", false, "not in Venice's schema; use reasoning"),
+    TOP("enable_thinking", DROP, FIELDS_ANY, NULL, "[true]", true, "not in Venice's schema; use reasoning"),
     TOP("provider", DROP, FIELDS_ANY, NULL, NULL, false, "not in Venice's schema"),
     OPTION("include_usage", LOCAL, FIELDS_BOOL, NULL, NULL, false,
            "decides whether the client sees the usage chunk"),
@@ -152,6 +152,7 @@ static const struct fields_rule rules[] = {
 };
 
 #define RULE_COUNT (sizeof rules / sizeof *rules)
+_Static_assert(RULE_COUNT <= FIELDS_RULES_MAX, "callers keep one flag for each rule");
 
 const struct fields_rule *fields_rules(size_t *count)
 {

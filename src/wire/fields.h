@@ -9,6 +9,9 @@
 #include "base/buf.h"
 #include "json/json.h"
 
+/* The table has at most this many rules. */
+#define FIELDS_RULES_MAX 128
+
 /* The objects whose members the table knows. */
 enum fields_where {
     FIELDS_TOP,            /* the request */

@@ -32,7 +32,7 @@ struct request_info {
 };
 
 /* Reads body, whose contents move into the request (body is empty afterwards, also on failure). On failure *out is
- * NULL and err is for the client: ERR_INVALID, ERR_UNSUPPORTED (says what to do instead), ERR_TOO_LARGE, ERR_MEMORY;
+ * NULL and err is for the client: ERR_INVALID, ERR_UNSUPPORTED (says what to do instead), ERR_NOT_FOUND (no model has such an id), ERR_MEMORY;
  * param names the field at fault by names of our own table only, "" when there is none. */
 bool request_parse(struct chat_request **out, struct buf *body, char param[static REQUEST_PARAM_BYTES],
                    struct err *err) MUST_CHECK;
