@@ -274,7 +274,7 @@ bool fields_absent(const struct fields_rule *rule, const struct json_doc *doc, c
 static bool is_word(const char *words, const struct json_doc *doc, const struct json_node *value)
 {
     char word[NAME_MAX_BYTES + 1];
-    if (!json_string_copy(doc, value, word, sizeof word) || word[0] == '\0') {
+    if (!json_string_copy(doc, value, word, sizeof word) || word[0] == '\0' || strchr(word, '|') != NULL) {
         return false;
     }
     size_t len = strlen(word);
