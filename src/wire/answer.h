@@ -7,8 +7,9 @@
  *    kind, nested at most 4 deep, keys of that kind), choices, error. Any other member, or one of another form, is
  *    left out of what the client gets (venice_parameters carries web text; Go's decoder takes "Choices" for
  *    "choices").
- *  - a choice: index, delta, message, finish_reason and its kin stop_reason, matched_stop, native_finish_reason
- *    ([a-z_]{1,24}, a number or null). Others may only be null, false, empty or numbers and are left out.
+ *  - a choice: index, delta, message, logprobs (null or empty), finish_reason and its kin stop_reason, matched_stop,
+ *    native_finish_reason ([a-z_]{1,24}, "" or null; the kin also numbers). Others may only be numbers, true, false,
+ *    null or empty, and are left out.
  *  - a delta or message (both are treated alike; null is fine): role "assistant", and the sealed content,
  *    reasoning_content, reasoning: "", null, or a sealed field. tool_calls, function_call, refusal, annotations,
  *    audio and unknown members must be null, false or empty; unknown ones are left out.
@@ -92,6 +93,7 @@ struct answer_edit;
 
 struct answer_event {
     enum answer_kind kind;
+    bool multiline;  /* the text has line ends, between tokens */
     struct buf text; /* the event's bytes, sealed strings decoded or opened in place */
     struct answer_field *fields;
     size_t field_count, field_cap;
