@@ -232,6 +232,13 @@ static bool renderable(const struct answer_event *event, struct err *err)
     return true;
 }
 
+static bool fits(const struct buf *out, struct err *err)
+{
+    return !out->failed ||
+           err_set(err, ERR_MEMORY, "an event of the answer does not fit %zu bytes, or memory ran out",
+                   out->max);
+}
+
 bool answer_render(const struct answer_event *event, struct buf *out, struct err *err)
 {
     size_t dropped = 0, next = 0;
@@ -248,7 +255,7 @@ bool answer_render(const struct answer_event *event, struct buf *out, struct err
         }
     }
     if (event->kind == ANSWER_CHUNK && dropped == event->choice_count) {
-        return buf_check(out, "an answer's events", err);
+        return fits(out, err);
     }
     buf_append_str(out, "data: ");
     if (dropped == 0) {
@@ -259,5 +266,5 @@ bool answer_render(const struct answer_event *event, struct buf *out, struct err
         append_edited(event, out, event->choices[event->choice_count - 1].span.end, event->text.len, &next);
     }
     buf_append_str(out, "\n\n");
-    return buf_check(out, "an answer's events", err);
+    return fits(out, err);
 }

@@ -134,7 +134,7 @@ bool answer_open(struct answer_event *event, size_t i, struct aead *aead, struct
 /* Appends "data: ...\n\n" of a CHUNK or USAGE event, after one such line for each tail; nothing when all its choices
  * are dropped. Sealed strings become their plaintext, what the rules leave out is left out, everything else
  * passes byte for byte, line ends between tokens apart (they become spaces: an event of one data line). All fields
- * of choices that are not dropped must have their text (ERR_INTERNAL). ERR_TOO_LARGE or ERR_MEMORY when out is full. */
+ * of choices that are not dropped must have their text (ERR_INTERNAL). ERR_MEMORY when out is full. */
 bool answer_render(const struct answer_event *event, struct buf *out, struct err *err) MUST_CHECK;
 /* Appends "data: [DONE]\n\n". */
 bool answer_render_done(struct buf *out);
