@@ -72,7 +72,7 @@ class Sim:
 
     def requests_raw(self):
         """Every byte that was sent to it."""
-        with urllib.request.urlopen(f"{self.origin}/sim/requests/raw", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.origin}/sim/requests", timeout=20) as answer:
             return answer.read()
 
     def reset(self):
@@ -82,7 +82,7 @@ class Sim:
         get_json(f"{self.origin}/sim/fault", {"endpoint": endpoint, "fault": name, **more})
 
     def rotate(self, model=None):
-        get_json(f"{self.origin}/sim/rotate", {"model": model} if model else {})
+        get_json(f"{self.origin}/sim/rotate-key", {"model": model} if model else {})
 
     def stop(self):
         return self.daemon.stop()
