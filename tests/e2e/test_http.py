@@ -245,7 +245,7 @@ def test_empty_values_count_as_absent(proxy, field, value):
 
 
 def test_unknown_models_send_nothing(proxy, sim):
-    for model in ("gpt-4o", "e2ee-prefix-only", "../../etc", "a" * 3000, "", "e2ee-gpt-oss-120b-p/../x"):
+    for model in ("gpt-4o", "e2ee-prefix-only", "../../etc", "a" * 3000, "", "sim-near/../x"):
         before = sim.stats()
         status, _, body = proxy.post(chat_body("hello", model=model))
         assert status in (400, 404), (model[:20], status)

@@ -15,7 +15,7 @@ API_KEY = "sk-canary-apikey-5fd1c2a97be04c31"
 TOKEN_LABEL = "e2ee-tests"
 
 # The simulator's models, one for each way in which servers answer (tests/sim/README.md).
-NEAR, PHALA, ACI = "e2ee-gpt-oss-120b-p", "e2ee-gemma-3-27b-p", "e2ee-glm-5-2-p"
+NEAR, PHALA, ACI = "sim-near", "sim-phala", "sim-aci"
 MODELS = [NEAR, PHALA, ACI]
 
 
