@@ -61,6 +61,12 @@ def test_long_answer(ask, stream):
     assert len(answer.text) >= LONG
 
 
+def test_odd_model_id(proxy):
+    """An id with every character that a URL cannot hold as it is."""
+    model = "odd/n\u00e4me +v1.5?a=b&c#d%41\"e'<\\>"
+    assert clients.openai_python(proxy.url, "who?", True, model=model).text == "You said: who?"
+
+
 def test_long_prompt(proxy):
     prompt = "long and secret " * 20_000
     assert clients.openai_python(proxy.url, prompt, False).text == f"You said: {prompt}"

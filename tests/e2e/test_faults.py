@@ -66,6 +66,7 @@ def test_broken_stream(proxy, fault):
     status, _, body = ask(proxy, fault, True)
     error, text = error_of_stream(status, body)
     assert error["code"] == code, error
+    assert b"injected" not in body
     assert set(error) == {"message", "type", "param", "code"}
     assert f"You said: sim:fault={fault},at=1 a question that is long".startswith(text), "text that was never sealed"
 
@@ -76,6 +77,7 @@ def test_broken_whole_answer(proxy, fault):
     status, headers, body = ask(proxy, fault, False)
     error = json.loads(body)["error"]
     assert (error["code"], status) == (code, expected), error
+    assert b"injected" not in body
     final = code in ("plaintext_from_upstream", "decryption_failed", "attestation_failed")
     assert (headers["x-should-retry"] == "false") == final
     assert (headers["Retry-After"] == "11") == (code == "model_overloaded")
