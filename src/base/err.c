@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set_message(struct err *err, const char *fmt, va_list args)
+static void PRINTF_LIKE(2, 0) set_message(struct err *err, const char *fmt, va_list args)
 {
     vsnprintf(err->message, sizeof err->message, fmt, args);
 }

@@ -125,7 +125,7 @@ static bool keep_part(struct sse *p, const char *part, size_t len, struct err *e
     }
     size_t have = p->line.len < FIELD_BYTES ? FIELD_BYTES - p->line.len : 0;
     size_t n = len < have ? len : have;
-    if (memcmp(part, FIELD + (FIELD_BYTES - have), n) != 0) {
+    if (memcmp(part, &FIELD[FIELD_BYTES - have], n) != 0) {
         p->skipping = true;
         forget(&p->line);
         return true;
