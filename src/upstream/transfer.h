@@ -23,8 +23,8 @@ struct transfer_request {
     const char *path; /* below the base URL, begins with "/", values escaped (upstream_escape) */
     const struct transfer_header *headers;
     size_t header_count; /* LIMIT_UPSTREAM_HEADERS at most */
-    struct buf
-        *body; /* NULL: GET. Else POST; moved from by transfer_start, also on failure; wiped as soon as it
+    struct buf *
+        body; /* NULL: GET. Else POST of at least one byte; moved from by transfer_start, also on failure; wiped as soon as it
                             is sent and the answer has begun, or the transfer ends. Content-Type is
                             application/json unless headers name another */
 };
@@ -60,7 +60,8 @@ struct transfer *transfer_start(struct upstream_loop *loop, const struct transfe
                                 struct err *err) MUST_CHECK;
 
 /* Back-pressure: no on_data after this until transfer_resume, and the time-outs stand still. The transfer holds at
- * most about LIMIT_UPSTREAM_BUFFER_BYTES meanwhile; the rest waits in the kernel and at the sender. Idempotent. */
+ * most about LIMIT_UPSTREAM_BUFFER_BYTES meanwhile; the rest waits in the kernel and at the sender. on_done may still come when
+ * nothing was left to deliver, or on an error. Idempotent. */
 void transfer_pause(struct transfer *t);
 /* on_data goes on from the event loop, soon. Idempotent. */
 void transfer_resume(struct transfer *t);
