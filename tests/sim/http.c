@@ -1,10 +1,9 @@
-#include "http.h"
+#include "http_conn.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
-#include <llhttp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -15,20 +14,7 @@
 #include "record.h"
 
 #define MAX_BODY ((size_t)32 << 20) /* PG's limit, docs/PROTOCOL.md section 6 */
-#define LOW_WATER 65536
-
-struct http_conn {
-    struct http_conn *next, *prev;
-    struct bufferevent *bev;
-    http_handler *handler;
-    llhttp_t parser;
-    struct http_request request;
-    struct bytes target, name, value;
-    bool busy, pumping, dead, closing, keep_alive, gone_counted;
-    void *user;
-    void (*on_drain)(void *user);
-    void (*on_gone)(void *user);
-};
+#define LOW_WATER 65536             /* bytes queued below which a watcher is called again */
 
 struct listener {
     struct evconnlistener *lev;
@@ -42,7 +28,7 @@ static size_t listener_count;
 
 /* ---- one request's pieces ---- */
 
-static void request_clear(struct http_conn *c)
+void http_conn_clear(struct http_conn *c)
 {
     struct http_request *r = &c->request;
     for (size_t i = 0; i < r->header_count; i++) {
@@ -168,13 +154,12 @@ static void conn_free(struct http_conn *c)
     if (c->next)
         c->next->prev = c->prev;
     sim_stats.connections_open--;
-    request_clear(c);
+    http_conn_clear(c);
     bufferevent_free(c->bev);
     free(c);
 }
 
-/* Frees at once, or when the pump that is running on this connection returns. */
-static void conn_drop(struct http_conn *c)
+void http_conn_drop(struct http_conn *c)
 {
     if (c->pumping)
         c->dead = true;
@@ -207,7 +192,7 @@ static void pump_one(struct http_conn *c, struct evbuffer *in)
     }
 }
 
-static void pump(struct http_conn *c)
+void http_conn_pump(struct http_conn *c)
 {
     struct evbuffer *in = bufferevent_get_input(c->bev);
     if (c->pumping)
@@ -222,14 +207,14 @@ static void pump(struct http_conn *c)
 
 static void on_read(struct bufferevent *bev, void *data)
 {
-    pump(data);
+    http_conn_pump(data);
 }
 
 static void on_write(struct bufferevent *bev, void *data)
 {
     struct http_conn *c = data;
     if (c->closing && evbuffer_get_length(bufferevent_get_output(bev)) == 0)
-        conn_drop(c);
+        http_conn_drop(c);
     else if (c->on_drain)
         c->on_drain(c->user);
 }
@@ -241,7 +226,7 @@ static void on_event(struct bufferevent *bev, short what, void *data)
         return;
     if (c->busy && !c->closing)
         sim_stats.client_disconnects++;
-    conn_drop(c);
+    http_conn_drop(c);
 }
 
 static void on_accept(struct evconnlistener *lev, evutil_socket_t fd, struct sockaddr *peer, int len,
@@ -294,136 +279,4 @@ void http_shutdown(void)
         evconnlistener_free(listeners[--listener_count].lev);
     while (connections)
         conn_free(connections);
-}
-
-/* ---- answers ---- */
-
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } table[] = {{200, "OK"},
-                 {302, "Found"},
-                 {400, "Bad Request"},
-                 {401, "Unauthorized"},
-                 {402, "Payment Required"},
-                 {403, "Forbidden"},
-                 {404, "Not Found"},
-                 {405, "Method Not Allowed"},
-                 {413, "Payload Too Large"},
-                 {415, "Unsupported Media Type"},
-                 {421, "Misdirected Request"},
-                 {422, "Unprocessable Entity"},
-                 {429, "Too Many Requests"},
-                 {500, "Internal Server Error"},
-                 {502, "Bad Gateway"},
-                 {503, "Service Unavailable"},
-                 {504, "Gateway Timeout"}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].status == status)
-            return table[i].text;
-    return "Status";
-}
-
-/* The answer is complete: the next request may come. */
-static void finish(struct http_conn *c)
-{
-    bool tls = c->request.tls;
-    if (!c->busy)
-        return;
-    c->busy = false;
-    c->on_drain = NULL;
-    c->on_gone = NULL;
-    sim_stats.transfers_open--;
-    request_clear(c);
-    c->request.tls = tls;
-    if (!c->keep_alive)
-        http_close(c);
-    else
-        pump(c);
-}
-
-static void head(struct http_conn *c, int status, const char *type, const char *extra, const char *framing)
-{
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nServer: e2ee-sim\r\n", status, reason(status));
-    if (type)
-        evbuffer_add_printf(out, "Content-Type: %s\r\n", type);
-    if (!c->keep_alive)
-        evbuffer_add_printf(out, "Connection: close\r\n");
-    evbuffer_add_printf(out, "%s%s\r\n", extra ? extra : "", framing);
-}
-
-void http_reply(struct http_conn *c, int status, const char *type, const char *extra, const void *body,
-                size_t len)
-{
-    struct bytes framing = {0};
-    bytes_fmt(&framing, "Content-Length: %zu\r\n", len);
-    head(c, status, type, extra, bytes_text(&framing));
-    bytes_free(&framing);
-    if (len && !(c->request.method && !strcmp(c->request.method, "HEAD")))
-        bufferevent_write(c->bev, body, len);
-    finish(c);
-}
-
-void http_stream_begin(struct http_conn *c, int status, const char *type, const char *extra)
-{
-    head(c, status, type, extra, "Transfer-Encoding: chunked\r\n");
-}
-
-void http_stream_write(struct http_conn *c, const void *data, size_t len)
-{
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    if (!len)
-        return;
-    evbuffer_add_printf(out, "%zx\r\n", len);
-    evbuffer_add(out, data, len);
-    evbuffer_add(out, "\r\n", 2);
-}
-
-void http_stream_bytes(struct http_conn *c, const void *data, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        http_stream_write(c, (const uint8_t *)data + i, 1);
-}
-
-void http_stream_end(struct http_conn *c)
-{
-    http_raw(c, "0\r\n\r\n", 5);
-    finish(c);
-}
-
-void http_raw(struct http_conn *c, const void *data, size_t len)
-{
-    bufferevent_write(c->bev, data, len);
-}
-
-void http_close(struct http_conn *c)
-{
-    c->closing = true;
-    c->on_drain = NULL;
-    bufferevent_setwatermark(c->bev, EV_WRITE, 0, 0);
-    if (evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
-        conn_drop(c);
-}
-
-void http_reset(struct http_conn *c)
-{
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    c->closing = true;
-    conn_drop(c);
-}
-
-void http_watch(struct http_conn *c, void *user, void (*on_drain)(void *user), void (*on_gone)(void *user))
-{
-    c->user = user;
-    c->on_drain = on_drain;
-    c->on_gone = on_gone;
-}
-
-size_t http_queued(const struct http_conn *c)
-{
-    return evbuffer_get_length(bufferevent_get_output(c->bev));
 }

@@ -147,10 +147,10 @@ static bool set_option(struct options *o, int opt, const char *arg)
         return true;
     switch (opt) {
     case OPT_PORT:
-        o->port = atoi(arg);
+        o->port = (int)strtol(arg, NULL, 10);
         return true;
     case OPT_TLS_PORT:
-        o->tls_port = atoi(arg);
+        o->tls_port = (int)strtol(arg, NULL, 10);
         return true;
     case OPT_PORT_FILE:
         o->port_file = arg;

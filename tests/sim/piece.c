@@ -47,20 +47,11 @@ static void flip_digit(struct bytes *field, size_t at)
     field->p[at] = field->p[at] == '0' ? '1' : '0';
 }
 
-/* Damages s->field, which holds the right one. */
-static void damage_field(struct stream *s, const char *text, size_t len)
+/* Damage to the digits of s->field, which holds the right field. */
+static void damage_digits(struct stream *s)
 {
     uint8_t point[SIM_POINT] = {4};
     switch (s->plan.fault.fault->id) {
-    case F_PLAIN_CONTENT:
-    case F_PLAIN_REASONING:
-    case F_PLAIN_REASONING_FIELD:
-        bytes_clear(&s->field);
-        bytes_add(&s->field, text, len);
-        break;
-    case F_PLAIN_WHITESPACE:
-        set_field(s, " ");
-        break;
     case F_BAD_TAG:
         flip_digit(&s->field, s->field.len - 1);
         break;
@@ -73,13 +64,10 @@ static void damage_field(struct stream *s, const char *text, size_t len)
         s->field.p[1] = '6';
         break;
     case F_ZERO_X:
-        memset(s->field.p + 2, '0', 2 * SIM_POINT - 2);
+        set_point(s, point);
         break;
     case F_SHORT_FIELD:
         s->field.len = SIM_FIELD_MIN_HEX - 2;
-        break;
-    case F_EMPTY_AT_186:
-        reseal(s, "", 0);
         break;
     case F_ODD_HEX:
         s->field.len--;
@@ -91,6 +79,33 @@ static void damage_field(struct stream *s, const char *text, size_t len)
         for (size_t i = 0; i < s->field.len; i++)
             if (s->field.p[i] >= 'a')
                 s->field.p[i] = (uint8_t)(s->field.p[i] - 32);
+        break;
+    case F_REFLECT_CLIENT:
+        set_point(s, s->chat.client);
+        break;
+    case F_REFLECT_MODEL:
+        set_point(s, s->chat.model->key->pub);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Another field, or none, in its place. */
+static void replace_field(struct stream *s, const char *text, size_t len)
+{
+    switch (s->plan.fault.fault->id) {
+    case F_PLAIN_CONTENT:
+    case F_PLAIN_REASONING:
+    case F_PLAIN_REASONING_FIELD:
+        set_field(s, "injected: ");
+        bytes_add(&s->field, text, len);
+        break;
+    case F_PLAIN_WHITESPACE:
+        set_field(s, " ");
+        break;
+    case F_EMPTY_AT_186:
+        reseal(s, "", 0);
         break;
     case F_OX_HEX:
         set_field(s, "0x");
@@ -104,12 +119,6 @@ static void damage_field(struct stream *s, const char *text, size_t len)
         if (previous.field.len && !memcmp(previous.client, s->chat.client, SIM_POINT))
             set_field(s, bytes_text(&previous.field));
         break;
-    case F_REFLECT_CLIENT:
-        set_point(s, s->chat.client);
-        break;
-    case F_REFLECT_MODEL:
-        set_point(s, s->chat.model->key->pub);
-        break;
     case F_REFLECT_REQUEST:
         set_field(s, s->chat.sealed_sample ? s->chat.sealed_sample : "");
         break;
@@ -117,7 +126,7 @@ static void damage_field(struct stream *s, const char *text, size_t len)
         seal_to_other(s, text, len);
         break;
     case F_SEALED_BAD_UTF8:
-        reseal(s, "broken \xff\xc0\xaf \xed\xa0\x80", 13);
+        reseal(s, "broken \xff\xc0\xaf \xed\xa0\x80", 14);
         break;
     case F_SEALED_NUL:
         reseal(s, "a\0b\x01\x1f\x7f\"\\", 8);
@@ -127,7 +136,7 @@ static void damage_field(struct stream *s, const char *text, size_t len)
         reseal(s, text, len);
         break;
     default:
-        break;
+        damage_digits(s);
     }
 }
 
@@ -164,69 +173,49 @@ static void simple_event(struct stream *s, int choice, const char *delta, const 
     event_frame(s, bytes_text(&s->json), s->json.len);
 }
 
-/* Faults that replace or precede the event and do not need the sealed field. True: nothing else is sent for it. */
+/* Events that come instead of the piece: a delta, and further members of the choice. */
+static const struct {
+    enum fault_id id;
+    const char *delta, *more;
+} odd_deltas[] = {
+    {F_TOOL_CALLS,
+     "{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"run\","
+     "\"arguments\":\"{\\\"cmd\\\":\\\"injected\\\"}\"}}]}",
+     ""},
+    {F_FUNCTION_CALL, "{\"function_call\":{\"name\":\"run\",\"arguments\":\"{\\\"injected\\\":1}\"}}", ""},
+    {F_REFUSAL, "{\"refusal\":\"injected refusal\"}", ""},
+    {F_AUDIO, "{\"audio\":{\"id\":\"a\",\"data\":\"aW5qZWN0ZWQ=\",\"transcript\":\"injected\"}}", ""},
+    {F_MESSAGE, "{}", ",\"message\":{\"role\":\"assistant\",\"content\":\"injected message\"}"},
+    {F_CHOICE_TEXT, "{}", ",\"text\":\"injected text\""},
+    {F_LOGPROBS, "{}", ",\"logprobs\":{\"content\":[{\"token\":\"injected\",\"logprob\":-0.1}]}"},
+    {F_DELTA_STRING, "\"injected delta\"", ""},
+    {F_CONTENT_NUMBER, "{\"content\":5}", ""},
+    {F_CONTENT_ARRAY, "{\"content\":[{\"type\":\"text\",\"text\":\"injected part\"}]}", ""},
+    {F_INVALID_UTF8, "{\"role\":\"\xff\xfe\"}", ""},
+};
+
+/* True: nothing else is sent for this piece. */
 static bool odd_event(struct stream *s, int choice)
 {
+    enum fault_id id = s->plan.fault.fault->id;
     struct bytes b = {0};
-    bool instead = true;
-    switch (s->plan.fault.fault->id) {
-    case F_TOOL_CALLS:
-        simple_event(s, choice,
-                     "{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{"
-                     "\"name\":\"run\","
-                     "\"arguments\":\"{\\\"cmd\\\":\\\"injected\\\"}\"}}]}",
-                     "");
-        break;
-    case F_FUNCTION_CALL:
-        simple_event(s, choice, "{\"function_call\":{\"name\":\"run\",\"arguments\":\"{}\"}}", "");
-        break;
-    case F_REFUSAL:
-        simple_event(s, choice, "{\"refusal\":\"injected refusal\"}", "");
-        break;
-    case F_AUDIO:
-        simple_event(s, choice, "{\"audio\":{\"id\":\"a\",\"data\":\"aW5qZWN0ZWQ=\"}}", "");
-        break;
-    case F_MESSAGE:
-        simple_event(s, choice, "{}",
-                     ",\"message\":{\"role\":\"assistant\",\"content\":\"injected message\"}");
-        break;
-    case F_CHOICE_TEXT:
-        simple_event(s, choice, "{}", ",\"text\":\"injected text\"");
-        break;
-    case F_LOGPROBS:
-        simple_event(s, choice, "{}",
-                     ",\"logprobs\":{\"content\":[{\"token\":\"injected\",\"logprob\":-0.1}]}");
-        break;
-    case F_DELTA_STRING:
-        simple_event(s, choice, "\"injected delta\"", "");
-        break;
-    case F_CONTENT_NUMBER:
-        simple_event(s, choice, "{\"content\":5}", "");
-        break;
-    case F_CONTENT_ARRAY:
-        simple_event(s, choice, "{\"content\":[{\"type\":\"text\",\"text\":\"injected part\"}]}", "");
-        break;
-    case F_INVALID_JSON:
-        event_frame(s, "{\"id\":\"x\",\"choices\":[{", 21);
-        break;
-    case F_NOT_OBJECT:
-        event_frame(s, "[1,2,3]", 7);
-        break;
-    case F_INVALID_UTF8:
-        simple_event(s, choice, "{\"role\":\"\xff\xfe\"}", "");
-        break;
-    case F_DEEP:
-        for (long i = 0; i < s->plan.fault.value; i++)
-            bytes_str(&b, "[");
-        for (long i = 0; i < s->plan.fault.value; i++)
-            bytes_str(&b, "]");
-        event_frame(s, bytes_text(&b), b.len);
-        break;
-    default:
-        instead = false;
-    }
+    for (size_t i = 0; i < sizeof odd_deltas / sizeof *odd_deltas; i++)
+        if (odd_deltas[i].id == id) {
+            simple_event(s, choice, odd_deltas[i].delta, odd_deltas[i].more);
+            return true;
+        }
+    if (id == F_INVALID_JSON)
+        bytes_str(&b, "{\"id\":\"x\",\"choices\":[{");
+    else if (id == F_NOT_OBJECT)
+        bytes_str(&b, "[1,2,3]");
+    else if (id == F_DEEP)
+        for (long i = 0; i < 2 * s->plan.fault.value; i++)
+            bytes_str(&b, i < s->plan.fault.value ? "[" : "]");
+    if (!b.len)
+        return false;
+    event_frame(s, bytes_text(&b), b.len);
     bytes_free(&b);
-    return instead;
+    return true;
 }
 
 /* Harmless events that come before the piece. */
@@ -342,7 +331,7 @@ void piece_event(struct stream *s, int choice, const char *field, const char *te
     bytes_clear(&s->field);
     sealer_add(&s->sealer, &s->field, text, len);
     if (now && s->sealer.mode != SEAL_PLAIN && s->sealer.mode != SEAL_SAME_SIZE)
-        damage_field(s, text, len);
+        replace_field(s, text, len);
     bytes_clear(&s->json);
     piece_head(s, &s->json);
     add_choice(s, choice, key, now);

@@ -149,7 +149,7 @@ static void read_request(struct plan *p, const struct chat *chat)
         size_t keep = utf8_prefix(bytes_text(&p->text), p->text.len, (size_t)(chat->max_tokens * p->piece));
         if (keep < p->text.len) {
             p->text.len = keep;
-            strcpy(p->finish, "length");
+            memcpy(p->finish, "length", 7);
         }
     }
 }

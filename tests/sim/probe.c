@@ -44,8 +44,10 @@ bool probe_start(struct probe *p, const char *program, const char *const *more)
         len += (size_t)n;
     }
     close(out[0]);
-    p->tls_port = 0;
-    return sscanf(line, "listening http://127.0.0.1:%d https://127.0.0.1:%d", &p->port, &p->tls_port) >= 1;
+    const char *plain = strstr(line, "http://127.0.0.1:"), *tls = strstr(line, "https://127.0.0.1:");
+    p->port = plain ? (int)strtol(plain + 17, NULL, 10) : 0;
+    p->tls_port = tls ? (int)strtol(tls + 18, NULL, 10) : 0;
+    return p->port != 0;
 }
 
 int probe_stop(struct probe *p)
@@ -91,7 +93,7 @@ static void take_apart(const struct bytes *raw, struct answer *a)
     if (!end || strncmp(text, "HTTP/1.1 ", 9))
         return;
     bytes_add(&a->head, text, (size_t)(end - text) + 2);
-    a->status = atoi(text + 9);
+    a->status = (int)strtol(text + 9, NULL, 10);
     end += 4;
     size_t rest = raw->len - (size_t)(end - text);
     const char *length = strcasestr(bytes_text(&a->head), "\r\nContent-Length:");

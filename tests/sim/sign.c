@@ -19,7 +19,7 @@ void sign_store(const char *id, const struct model *model, const uint8_t request
     struct answer *a = &answers[next_answer++ % KEPT];
     free(a->model);
     memset(a, 0, sizeof *a);
-    strncpy(a->id, id, sizeof a->id - 1);
+    memcpy(a->id, id, strnlen(id, sizeof a->id - 1));
     a->model = sim_strdup(model->id);
     hex_encode(request, 32, a->request);
     hex_encode(response, 32, a->response);

@@ -170,17 +170,56 @@ static void reply_huge(struct http_conn *conn, long size)
     huge_more(h);
 }
 
+/* Answers that are always the same bytes: type NULL means raw bytes and the end of the connection. */
+static const struct {
+    enum fault_id id;
+    int status;
+    const char *type, *extra, *body;
+} fixed[] = {
+    {F_REDIRECT, 302, "text/plain", "Location: /redirected/away\r\n", ""},
+    {F_HTML, 502, "text/html", NULL,
+     "<!DOCTYPE html><html><head><title>502 Bad gateway</title></head><body>cloud</body></html>"},
+    {F_ERROR_TEXT, 500, "text/plain", NULL, "it broke"},
+    {F_BODY_INVALID, 200, "application/json", NULL, "{\"data\":[{\"id\":"},
+    {F_BODY_EMPTY, 200, "application/json", NULL, ""},
+    {F_GARBAGE, 0, NULL, NULL, "\x16\x03\x01 this is not HTTP\r\n\r\n"},
+    {F_BODY_CUT, 0, NULL, NULL,
+     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"data\":["},
+};
+
+static bool reply_fixed(struct http_conn *conn, enum fault_id id)
+{
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (fixed[i].id != id)
+            continue;
+        if (fixed[i].type) {
+            http_reply(conn, fixed[i].status, fixed[i].type, fixed[i].extra, fixed[i].body,
+                       strlen(fixed[i].body));
+        } else {
+            http_raw(conn, fixed[i].body, strlen(fixed[i].body));
+            http_close(conn);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void start_slow(struct event_base *base, struct http_conn *conn, long ms)
+{
+    struct slow *s = sim_alloc(sizeof *s);
+    *s = (struct slow){base, ms, 0};
+    slow_next(conn, s);
+}
+
 bool transport_fault(struct event_base *base, struct http_conn *conn, const struct fault_use *use)
 {
-    static const char cut[] =
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"data\":[";
     static const char headers[] =
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
-    static const char html[] =
-        "<!DOCTYPE html><html><head><title>502 Bad gateway</title></head><body>cloud</body></html>";
     if (!use->fault || use->fault->id > F_BODY_EMPTY)
         return false;
     sim_stats.faults++;
+    if (reply_fixed(conn, use->fault->id))
+        return true;
     switch (use->fault->id) {
     case F_HTTP:
         reply_http(conn, use);
@@ -188,24 +227,12 @@ bool transport_fault(struct event_base *base, struct http_conn *conn, const stru
     case F_HTTP_429_BARE:
         reply_status(conn, 429, NULL, message_of(429));
         break;
-    case F_REDIRECT:
-        http_reply(conn, 302, NULL, "Location: /redirected/away\r\n", NULL, 0);
-        break;
-    case F_HTML:
-        http_reply(conn, 502, "text/html", NULL, html, sizeof html - 1);
-        break;
     case F_ERROR_LONG:
         reply_long_error(conn);
         break;
-    case F_ERROR_TEXT:
-        http_reply(conn, 500, "text/plain", NULL, "it broke", 8);
+    case F_SLOW_HEADERS:
+        start_slow(base, conn, use->value);
         break;
-    case F_SLOW_HEADERS: {
-        struct slow *s = sim_alloc(sizeof *s);
-        *s = (struct slow){base, use->value, 0};
-        slow_next(conn, s);
-        break;
-    }
     case F_SILENT:
         break;
     case F_HEADERS_ONLY:
@@ -217,28 +244,14 @@ bool transport_fault(struct event_base *base, struct http_conn *conn, const stru
     case F_RESET:
         http_reset(conn);
         break;
-    case F_GARBAGE:
-        http_raw(conn, "\x16\x03\x01 this is not HTTP\r\n\r\n", 24);
-        http_close(conn);
-        break;
     case F_HUGE_HEADERS:
         reply_huge_headers(conn, use->value);
-        break;
-    case F_BODY_CUT:
-        http_raw(conn, cut, sizeof cut - 1);
-        http_close(conn);
         break;
     case F_BODY_HUGE:
         reply_huge(conn, use->value);
         break;
-    case F_BODY_INVALID:
-        http_reply(conn, 200, "application/json", NULL, "{\"data\":[{\"id\":", 15);
-        break;
-    case F_BODY_EMPTY:
-        http_reply(conn, 200, "application/json", NULL, NULL, 0);
-        break;
     default:
-        return false;
+        break;
     }
     return true;
 }
