@@ -6,12 +6,20 @@
 /* HTTP from the client */
 #define LIMIT_HTTP_HEADER_BYTES 32768 /* request line and all headers */
 #define LIMIT_HTTP_HEADER_COUNT 100
-#define LIMIT_HTTP_HEADER_S 10        /* from the first byte to the end of the headers */
-#define LIMIT_HTTP_IDLE_S 75          /* between two requests of a connection */
-#define LIMIT_HTTP_BODY_STALL_S 30    /* silence within a body */
-#define LIMIT_CLIENT_QUEUE_HIGH 65536 /* bytes queued for a client: pauses its upstream */
-#define LIMIT_CLIENT_QUEUE_LOW 16384  /* resumes it */
-#define LIMIT_CLIENT_STALL_S 120      /* a client that reads nothing for so long is cut */
+#define LIMIT_HTTP_HEADER_S 10          /* from the first byte to the end of the headers */
+#define LIMIT_HTTP_IDLE_S 75            /* between two requests of a connection */
+#define LIMIT_HTTP_BODY_STALL_S 30      /* silence within a body */
+#define LIMIT_CLIENT_QUEUE_HIGH 65536   /* bytes queued for a client: pauses its upstream */
+#define LIMIT_CLIENT_QUEUE_LOW 16384    /* resumes it */
+#define LIMIT_CLIENT_STALL_S 120        /* a client that reads nothing for so long is cut */
+#define LIMIT_CLIENT_SNDBUF 131072      /* kernel's send buffer of a client (the kernel doubles it) */
+#define LIMIT_HTTP_READ_BYTES 65536     /* one read from a client */
+#define LIMIT_HTTP_PIPELINE_BYTES 65536 /* kept of further requests while one is in work */
+#define LIMIT_HTTP_CHUNK_OVERHEAD 32768 /* framing of a chunked body, beside 8 bytes for each of its bytes */
+#define LIMIT_HTTP_REPLY_HEAD_BYTES 16384
+#define LIMIT_HTTP_LINGER_S 2   /* reading on after an early answer, so that a reset does not destroy it */
+#define LIMIT_HTTP_BACKLOG 1024 /* connections the kernel holds for the acceptor */
+#define LIMIT_LISTEN_ADDRESSES 16
 
 /* JSON */
 #define LIMIT_JSON_DEPTH 64

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/attr.h"
 #include "base/buf.h"
 
 struct http_call;
@@ -27,8 +28,9 @@ struct http_handler {
     void (*on_request)(struct http_call *call, struct buf *body, void *arg);
     /* The client's queue fell to the low mark after call_stream_write had returned false. Optional. */
     void (*on_drained)(struct http_call *call, void *arg);
-    /* The client is gone, at any moment after on_headers began and before the app ended the call, also while the
-     * request is still being read or the upstream is silent. No call_* but call_context may be used. Required. */
+    /* The client is gone, or the server itself refused the rest of the request (body too large, stalled): at any
+     * moment after on_headers returned and before the app ended the call, also while the request is still being
+     * read or the upstream is silent. No call_* but call_context may be used. Required. */
     void (*on_closed)(struct http_call *call, void *arg);
     /* The server itself answered with an error (or refused the connection): status and code, for metrics. Optional. */
     void (*on_refused)(int status, const char *code, void *arg);
@@ -84,7 +86,7 @@ void call_reply(struct http_call *call, int status, const char *content_type, co
 void call_reply_error(struct http_call *call, const struct http_error *e, const struct http_header *extra,
                       size_t extra_count);
 /* That object's bytes, for an error event inside a stream: {"error":{...}} without line ends. */
-bool call_error_json(struct buf *out, const struct http_error *e);
+bool call_error_json(struct buf *out, const struct http_error *e) MUST_CHECK;
 
 /* A response whose length is unknown: chunked for HTTP/1.1, ended by closing for 1.0. */
 void call_stream_begin(struct http_call *call, int status, const char *content_type,
