@@ -110,7 +110,7 @@ static const struct json_node *find_words(const struct json_doc *doc, const stru
 
 static void read_words(struct upstream_error *out, const struct json_doc *doc, const struct json_node *object)
 {
-    const struct json_node *words = find_words(doc, object);
+    const struct json_node *words = object->type == JSON_STRING ? object : find_words(doc, object);
     struct buf text;
     buf_init(&text, LIMIT_SSE_EVENT_BYTES);
     if (words != NULL && json_string_get(doc, words, &text)) {
