@@ -317,6 +317,9 @@ bool json_append_escaped(struct buf *out, const char *text, size_t len)
 {
     static const char names[] = "btn\0fr"; /* U+0008 to U+000D; U+000B has no short form */
     size_t from = 0;
+    if (len == 0) {
+        return !out->failed; /* text may be NULL */
+    }
     for (size_t i = 0; i < len; i++) {
         uint8_t c = (uint8_t)text[i];
         if (c >= 0x20 && c != '"' && c != '\\') {

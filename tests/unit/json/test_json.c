@@ -178,6 +178,9 @@ static void test_escaping(void **state)
     assert_memory_equal(text.data, "\\u000b\\n\\u001f", 14);
     buf_free(&text);
     buf_free(&back);
+    assert_true(json_append_string(&text, NULL, 0));
+    assert_memory_equal(text.data, "\"\"", 2);
+    buf_free(&text);
     assert_true(json_utf8_valid("a\xc3\xa9", 3));
     assert_false(json_utf8_valid("a\xc3", 2));
     assert_false(json_utf8_valid("\xed\xa0\x80", 3));
