@@ -5,6 +5,17 @@
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 #define HAS_ZERO(w) (((w)-EACH(1)) & ~(w)&EACH(0x80))
 
+/* Bytes before the first whose high bit is set in marks, in the text's order. */
+static uint32_t first_marked(uint64_t marks)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (uint32_t)__builtin_ctzll(marks) / 8;
+#else
+    (void)marks;
+    return 0; /* the caller goes on byte by byte */
+#endif
+}
+
 uint32_t json_skip_plain(const char *text, uint32_t pos, uint32_t len)
 {
     while (len - pos >= 8) {
@@ -12,8 +23,10 @@ uint32_t json_skip_plain(const char *text, uint32_t pos, uint32_t len)
         memcpy(&w, text + pos, 8);
         uint64_t quote = w ^ EACH('"'), backslash = w ^ EACH('\\');
         uint64_t control = (w - EACH(0x20)) & ~w & EACH(0x80);
-        if ((HAS_ZERO(quote) | HAS_ZERO(backslash) | control | (w & EACH(0x80))) != 0) {
-            break;
+        /* The lowest mark is right; borrows can only set wrong ones above it. */
+        uint64_t marks = HAS_ZERO(quote) | HAS_ZERO(backslash) | control | (w & EACH(0x80));
+        if (marks != 0) {
+            return pos + first_marked(marks);
         }
         pos += 8;
     }
