@@ -75,31 +75,31 @@ struct difference {
 
 /* The app id stands in for the compose hash only where the pin names no compose hash (policy_parse lets that pass with
  * key provider kms and its id alone): an app id is what a host claims unless a KMS that we know vouches for it. */
-static struct difference compare(const struct attest_pin *pin, const struct attest_pin *seen)
+static struct difference compare(const struct attest_pin *want, const struct attest_pin *seen)
 {
     struct difference d = {0};
-    d.os = pin->has_os && (!seen->has_os || memcmp(pin->mrtd, seen->mrtd, sizeof pin->mrtd) != 0 ||
-                           memcmp(pin->rtmr1, seen->rtmr1, sizeof pin->rtmr1) != 0 ||
-                           memcmp(pin->rtmr2, seen->rtmr2, sizeof pin->rtmr2) != 0);
-    d.compose = pin->has_compose_hash &&
+    d.os = want->has_os && (!seen->has_os || memcmp(want->mrtd, seen->mrtd, sizeof want->mrtd) != 0 ||
+                            memcmp(want->rtmr1, seen->rtmr1, sizeof want->rtmr1) != 0 ||
+                            memcmp(want->rtmr2, seen->rtmr2, sizeof want->rtmr2) != 0);
+    d.compose = want->has_compose_hash &&
                 (!seen->has_compose_hash ||
-                 memcmp(pin->compose_hash, seen->compose_hash, sizeof pin->compose_hash) != 0);
-    d.app =
-        pin->has_app_id && (!seen->has_app_id || memcmp(pin->app_id, seen->app_id, sizeof pin->app_id) != 0);
-    d.provider = pin->has_key_provider &&
-                 (!seen->has_key_provider || strcmp(pin->key_provider, seen->key_provider) != 0 ||
-                  (pin->has_key_provider_id &&
-                   memcmp(pin->key_provider_id, seen->key_provider_id, sizeof pin->key_provider_id) != 0));
+                 memcmp(want->compose_hash, seen->compose_hash, sizeof want->compose_hash) != 0);
+    d.app = want->has_app_id &&
+            (!seen->has_app_id || memcmp(want->app_id, seen->app_id, sizeof want->app_id) != 0);
+    d.provider = want->has_key_provider &&
+                 (!seen->has_key_provider || strcmp(want->key_provider, seen->key_provider) != 0 ||
+                  (want->has_key_provider_id &&
+                   memcmp(want->key_provider_id, seen->key_provider_id, sizeof want->key_provider_id) != 0));
     d.count = d.os + d.compose + d.app + d.provider;
     return d;
 }
 
-static enum attest_level level_of(const struct attest_pin *pin)
+static enum attest_level level_of(const struct attest_pin *want)
 {
-    if (!pin->has_os) {
+    if (!want->has_os) {
         return ATTEST_LEVEL_1;
     }
-    return (pin->has_compose_hash || pin->has_app_id) && pin->has_key_provider && pin->has_key_provider_id
+    return (want->has_compose_hash || want->has_app_id) && want->has_key_provider && want->has_key_provider_id
                ? ATTEST_LEVEL_3
                : ATTEST_LEVEL_2;
 }
@@ -117,26 +117,26 @@ static void describe(char *out, size_t cap, const char *name, const uint8_t *pin
     snprintf(out + len, cap - len, " %s pinned %s, now %s;", name, a, b);
 }
 
-static void describe_all(char *out, size_t cap, const struct attest_pin *pin, const struct attest_pin *seen)
+static void describe_all(char *out, size_t cap, const struct attest_pin *want, const struct attest_pin *seen)
 {
-    struct difference d = compare(pin, seen);
+    struct difference d = compare(want, seen);
     out[0] = '\0';
     if (d.os) {
-        describe(out, cap, "MRTD", pin->mrtd, seen->has_os, seen->mrtd);
-        describe(out, cap, "RTMR1", pin->rtmr1, seen->has_os, seen->rtmr1);
-        describe(out, cap, "RTMR2", pin->rtmr2, seen->has_os, seen->rtmr2);
+        describe(out, cap, "MRTD", want->mrtd, seen->has_os, seen->mrtd);
+        describe(out, cap, "RTMR1", want->rtmr1, seen->has_os, seen->rtmr1);
+        describe(out, cap, "RTMR2", want->rtmr2, seen->has_os, seen->rtmr2);
     }
     if (d.compose) {
-        describe(out, cap, "compose-hash", pin->compose_hash, seen->has_compose_hash, seen->compose_hash);
+        describe(out, cap, "compose-hash", want->compose_hash, seen->has_compose_hash, seen->compose_hash);
     }
     if (d.app) {
-        describe(out, cap, "app-id", pin->app_id, seen->has_app_id, seen->app_id);
+        describe(out, cap, "app-id", want->app_id, seen->has_app_id, seen->app_id);
     }
     if (d.provider) {
         size_t len = strlen(out);
-        snprintf(out + len, cap - len, " key provider pinned %s, now %s%s;", pin->key_provider,
+        snprintf(out + len, cap - len, " key provider pinned %s, now %s%s;", want->key_provider,
                  seen->has_key_provider ? seen->key_provider : "absent",
-                 seen->has_key_provider && strcmp(pin->key_provider, seen->key_provider) == 0
+                 seen->has_key_provider && strcmp(want->key_provider, seen->key_provider) == 0
                      ? " with another id"
                      : "");
     }
@@ -147,15 +147,15 @@ struct match {
     size_t candidates;
 };
 
-static void match_one(struct match *m, const struct attest_pin *pin, const struct attest_pin *seen)
+static void match_one(struct match *m, const struct attest_pin *want, const struct attest_pin *seen)
 {
-    int differences = compare(pin, seen).count;
+    int differences = compare(want, seen).count;
     m->candidates++;
-    if (differences == 0 && (m->exact == NULL || level_of(pin) > level_of(m->exact))) {
-        m->exact = pin;
+    if (differences == 0 && (m->exact == NULL || level_of(want) > level_of(m->exact))) {
+        m->exact = want;
     }
     if (m->closest == NULL || differences < compare(m->closest, seen).count) {
-        m->closest = pin;
+        m->closest = want;
     }
 }
 
@@ -163,10 +163,10 @@ static struct match match_all(const struct attest_policy *policy, const struct a
                               const struct attest_pin *stored, size_t count)
 {
     struct match m = {0};
-    for (size_t i = 0; i < policy->pin_count; i++) {
-        const char *model = policy->pin_list[i].model;
+    for (size_t i = 0; i < policy->accepted_count; i++) {
+        const char *model = policy->accepted[i].model;
         if (strcmp(model, "*") == 0 || strcmp(model, seen->model) == 0) {
-            match_one(&m, &policy->pin_list[i], seen);
+            match_one(&m, &policy->accepted[i], seen);
         }
     }
     for (size_t i = 0; policy->pins != POLICY_PINS_POLICY && i < count; i++) {
@@ -228,25 +228,25 @@ static void write_hex(struct buf *out, const char *name, const uint8_t *data, si
     buf_append_byte(out, '\n');
 }
 
-bool pins_write(struct buf *out, const struct attest_pin *pin)
+bool pins_write(struct buf *out, const struct attest_pin *want)
 {
-    buf_appendf(out, "[pin %s]\nmodel = %s\n", pin->label, pin->model);
-    if (pin->has_os) {
-        write_hex(out, "mrtd", pin->mrtd, sizeof pin->mrtd);
-        write_hex(out, "rtmr1", pin->rtmr1, sizeof pin->rtmr1);
-        write_hex(out, "rtmr2", pin->rtmr2, sizeof pin->rtmr2);
+    buf_appendf(out, "[pin %s]\nmodel = %s\n", want->label, want->model);
+    if (want->has_os) {
+        write_hex(out, "mrtd", want->mrtd, sizeof want->mrtd);
+        write_hex(out, "rtmr1", want->rtmr1, sizeof want->rtmr1);
+        write_hex(out, "rtmr2", want->rtmr2, sizeof want->rtmr2);
     }
-    if (pin->has_compose_hash) {
-        write_hex(out, "compose_hash", pin->compose_hash, sizeof pin->compose_hash);
+    if (want->has_compose_hash) {
+        write_hex(out, "compose_hash", want->compose_hash, sizeof want->compose_hash);
     }
-    if (pin->has_app_id) {
-        write_hex(out, "app_id", pin->app_id, sizeof pin->app_id);
+    if (want->has_app_id) {
+        write_hex(out, "app_id", want->app_id, sizeof want->app_id);
     }
-    if (pin->has_key_provider) {
-        buf_appendf(out, "key_provider = %s\n", pin->key_provider);
+    if (want->has_key_provider) {
+        buf_appendf(out, "key_provider = %s\n", want->key_provider);
     }
-    if (pin->has_key_provider_id) {
-        write_hex(out, "key_provider_id_sha256", pin->key_provider_id, sizeof pin->key_provider_id);
+    if (want->has_key_provider_id) {
+        write_hex(out, "key_provider_id_sha256", want->key_provider_id, sizeof want->key_provider_id);
     }
     return !out->failed;
 }

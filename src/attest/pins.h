@@ -13,7 +13,7 @@ bool pins_from_verdict(struct attest_pin *out, const struct attest_verdict *v, c
 void pins_check(struct attest_verdict *v, const struct attest_policy *policy, const char *model,
                 const struct attest_pin *stored, size_t count);
 /* Appends a pin as the INI section that policy_parse reads. */
-bool pins_write(struct buf *out, const struct attest_pin *pin);
+bool pins_write(struct buf *out, const struct attest_pin *want);
 /* Name of a known OS image (attestation.md section 4), named, not trusted; NULL when unknown. */
 const char *pins_known_os(const struct attest_verdict *v);
 

@@ -26,7 +26,7 @@ void policy_init(struct attest_policy *p)
 
 void policy_free(struct attest_policy *p)
 {
-    mem_free(p->pin_list);
+    mem_free(p->accepted);
     mem_free(p->source);
     policy_init(p);
 }
@@ -84,9 +84,9 @@ bool policy_show(const struct attest_policy *p, struct buf *out, struct err *err
     show_origin(out, p, POLICY_SET_PINS);
     buf_appendf(out, "\n[gpu]\ncheck = %s", p->gpu_enforced ? "enforce" : "report");
     show_origin(out, p, POLICY_SET_GPU);
-    for (size_t i = 0; i < p->pin_count; i++) {
+    for (size_t i = 0; i < p->accepted_count; i++) {
         buf_append_byte(out, '\n');
-        pins_write(out, &p->pin_list[i]);
+        pins_write(out, &p->accepted[i]);
     }
     buf_append_str(out,
                    "\n; No policy accepts: Revoked, no matching TCB level, debug mode, an unknown status,\n"

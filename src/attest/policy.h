@@ -55,8 +55,8 @@ struct attest_policy {
     int64_t allow_stale_s; /* collateral this long past its nextUpdate passes, loudly */
     enum policy_pins pins;
     bool gpu_enforced;
-    struct attest_pin *pin_list; /* owned */
-    size_t pin_count;
+    struct attest_pin *accepted; /* owned */
+    size_t accepted_count;
     char *source;                    /* the file, owned; NULL: built in */
     int lines[POLICY_SETTING_COUNT]; /* line in source, 0: built in */
 };

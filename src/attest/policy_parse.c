@@ -157,27 +157,27 @@ static bool set_gpu(struct reader *r, const char *key, const char *value)
 static struct attest_pin *pin_of(struct reader *r, const char *label)
 {
     struct attest_policy *p = r->policy;
-    for (size_t i = 0; i < p->pin_count; i++) {
-        if (strcmp(p->pin_list[i].label, label) == 0) {
-            return &p->pin_list[i];
+    for (size_t i = 0; i < p->accepted_count; i++) {
+        if (strcmp(p->accepted[i].label, label) == 0) {
+            return &p->accepted[i];
         }
     }
     if (label[0] == '\0' || strlen(label) >= VERDICT_NAME_BYTES) {
         refuse(r, "a pin's section is [pin LABEL], with a label of at most 63 characters");
         return NULL;
     }
-    if (p->pin_list == NULL && (p->pin_list = mem_calloc(POLICY_PINS_MAX, sizeof *p->pin_list)) == NULL) {
+    if (p->accepted == NULL && (p->accepted = mem_calloc(POLICY_PINS_MAX, sizeof *p->accepted)) == NULL) {
         r->failed = true;
         err_set(r->err, ERR_MEMORY, "no memory for the policy's pins");
         return NULL;
     }
-    if (p->pin_count == POLICY_PINS_MAX) {
+    if (p->accepted_count == POLICY_PINS_MAX) {
         refuse(r, "too many pins");
         return NULL;
     }
-    struct attest_pin *pin = &p->pin_list[p->pin_count++];
-    snprintf(pin->label, sizeof pin->label, "%s", label);
-    return pin;
+    struct attest_pin *want = &p->accepted[p->accepted_count++];
+    snprintf(want->label, sizeof want->label, "%s", label);
+    return want;
 }
 
 static bool set_hex(struct reader *r, uint8_t *out, size_t len, const char *value)
@@ -186,40 +186,40 @@ static bool set_hex(struct reader *r, uint8_t *out, size_t len, const char *valu
            refuse(r, "the value has another number of hex digits than its key wants");
 }
 
-static bool set_provider_id(struct reader *r, struct attest_pin *pin, const char *value)
+static bool set_provider_id(struct reader *r, struct attest_pin *want, const char *value)
 {
     uint8_t id[128];
     size_t digits = strlen(value);
-    pin->has_key_provider_id = true;
+    want->has_key_provider_id = true;
     if (digits == 0 || digits > 2 * sizeof id || !hex_decode(id, value, digits)) {
         return refuse(r, "key_provider_id is not hex, or too long: give key_provider_id_sha256");
     }
-    return hash_sha256(pin->key_provider_id, id, digits / 2) || refuse(r, "SHA-256 failed");
+    return hash_sha256(want->key_provider_id, id, digits / 2) || refuse(r, "SHA-256 failed");
 }
 
 static bool set_pin(struct reader *r, const char *label, const char *key, const char *value)
 {
-    struct attest_pin *pin = pin_of(r, label);
-    if (pin == NULL) {
+    struct attest_pin *want = pin_of(r, label);
+    if (want == NULL) {
         return false;
     }
     if (strcmp(key, "model") == 0) {
         if (value[0] == '\0' || strlen(value) > POLICY_MODEL_BYTES) {
             return refuse(r, "model is a catalogue id, or *");
         }
-        snprintf(pin->model, sizeof pin->model, "%s", value);
+        snprintf(want->model, sizeof want->model, "%s", value);
         return true;
     }
     if (strcmp(key, "key_provider") == 0) {
-        pin->has_key_provider = true;
-        if (value[0] == '\0' || strlen(value) >= sizeof pin->key_provider) {
+        want->has_key_provider = true;
+        if (value[0] == '\0' || strlen(value) >= sizeof want->key_provider) {
             return refuse(r, "key_provider is kms, local-sgx, tpm or none");
         }
-        snprintf(pin->key_provider, sizeof pin->key_provider, "%s", value);
+        snprintf(want->key_provider, sizeof want->key_provider, "%s", value);
         return true;
     }
     if (strcmp(key, "key_provider_id") == 0) {
-        return set_provider_id(r, pin, value);
+        return set_provider_id(r, want, value);
     }
     const struct {
         const char *key;
@@ -227,13 +227,13 @@ static bool set_pin(struct reader *r, const char *label, const char *key, const 
         size_t len;
         bool *has;
     } fields[] = {
-        {"mrtd", pin->mrtd, sizeof pin->mrtd, &pin->has_os},
-        {"rtmr1", pin->rtmr1, sizeof pin->rtmr1, &pin->has_os},
-        {"rtmr2", pin->rtmr2, sizeof pin->rtmr2, &pin->has_os},
-        {"compose_hash", pin->compose_hash, sizeof pin->compose_hash, &pin->has_compose_hash},
-        {"app_id", pin->app_id, sizeof pin->app_id, &pin->has_app_id},
-        {"key_provider_id_sha256", pin->key_provider_id, sizeof pin->key_provider_id,
-         &pin->has_key_provider_id},
+        {"mrtd", want->mrtd, sizeof want->mrtd, &want->has_os},
+        {"rtmr1", want->rtmr1, sizeof want->rtmr1, &want->has_os},
+        {"rtmr2", want->rtmr2, sizeof want->rtmr2, &want->has_os},
+        {"compose_hash", want->compose_hash, sizeof want->compose_hash, &want->has_compose_hash},
+        {"app_id", want->app_id, sizeof want->app_id, &want->has_app_id},
+        {"key_provider_id_sha256", want->key_provider_id, sizeof want->key_provider_id,
+         &want->has_key_provider_id},
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (strcmp(key, fields[i].key) == 0) {
@@ -289,25 +289,25 @@ static char *next_line(char *out, int cap, void *stream)
 static bool check_pins(struct reader *r)
 {
     static const uint8_t zeros[MEASUREMENT_BYTES];
-    for (size_t i = 0; i < r->policy->pin_count; i++) {
-        const struct attest_pin *pin = &r->policy->pin_list[i];
+    for (size_t i = 0; i < r->policy->accepted_count; i++) {
+        const struct attest_pin *want = &r->policy->accepted[i];
         const char *why = NULL;
-        if (pin->model[0] == '\0') {
+        if (want->model[0] == '\0') {
             why = "has no model";
-        } else if (pin->has_os && (memcmp(pin->mrtd, zeros, sizeof zeros) == 0 ||
-                                   memcmp(pin->rtmr1, zeros, sizeof zeros) == 0 ||
-                                   memcmp(pin->rtmr2, zeros, sizeof zeros) == 0)) {
+        } else if (want->has_os && (memcmp(want->mrtd, zeros, sizeof zeros) == 0 ||
+                                    memcmp(want->rtmr1, zeros, sizeof zeros) == 0 ||
+                                    memcmp(want->rtmr2, zeros, sizeof zeros) == 0)) {
             why = "needs mrtd, rtmr1 and rtmr2 together";
-        } else if (pin->has_key_provider_id && !pin->has_key_provider) {
+        } else if (want->has_key_provider_id && !want->has_key_provider) {
             why = "has a key_provider_id without a key_provider";
-        } else if (pin->has_app_id && !pin->has_compose_hash &&
-                   (!pin->has_key_provider_id || strcmp(pin->key_provider, "kms") != 0)) {
+        } else if (want->has_app_id && !want->has_compose_hash &&
+                   (!want->has_key_provider_id || strcmp(want->key_provider, "kms") != 0)) {
             why = "has an app_id, which means something only with key_provider kms and its id";
-        } else if (!pin->has_os && !pin->has_compose_hash && !pin->has_app_id && !pin->has_key_provider) {
+        } else if (!want->has_os && !want->has_compose_hash && !want->has_app_id && !want->has_key_provider) {
             why = "pins nothing";
         }
         if (why != NULL) {
-            return err_set(r->err, ERR_CONFIG, "policy %s: [pin %s] %s", r->name, pin->label, why);
+            return err_set(r->err, ERR_CONFIG, "policy %s: [pin %s] %s", r->name, want->label, why);
         }
     }
     return true;
