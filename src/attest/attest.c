@@ -131,3 +131,22 @@ bool attest_error(const struct attest_verdict *verdict, struct err *err)
 {
     return err_set(err, ERR_ATTESTATION, "attestation refused: %s", verdict->reason);
 }
+
+bool attest_collateral_key(const struct attest_input *input, struct collateral_key *out, struct err *err)
+{
+    struct attest_body body;
+    bool ok = false;
+
+    memset(out, 0, sizeof *out);
+    if (input->body == NULL) {
+        return input->quote != NULL
+                   ? collateral_key_of_quote(out, input->quote, input->quote_len, err)
+                   : err_set(err, ERR_INVALID, "there is neither an attestation body nor a quote");
+    }
+    body_init(&body);
+    if (body_parse(&body, input->body, input->body_len, err)) {
+        ok = collateral_key_of_quote(out, body.quote.data, body.quote.len, err);
+    }
+    body_free(&body);
+    return ok;
+}

@@ -118,7 +118,7 @@ static bool set_tcb(struct reader *r, const char *key, const char *value)
     return true;
 }
 
-static bool set_pins(struct reader *r, const char *key, const char *value)
+static bool set_mode(struct reader *r, const char *key, const char *value)
 {
     if (strcmp(key, "mode") != 0) {
         return refuse(r, "unknown key in [pins]");
@@ -197,7 +197,7 @@ static bool set_provider_id(struct reader *r, struct attest_pin *want, const cha
     return hash_sha256(want->key_provider_id, id, digits / 2) || refuse(r, "SHA-256 failed");
 }
 
-static bool set_pin(struct reader *r, const char *label, const char *key, const char *value)
+static bool set_software(struct reader *r, const char *label, const char *key, const char *value)
 {
     struct attest_pin *want = pin_of(r, label);
     if (want == NULL) {
@@ -254,13 +254,13 @@ static int on_entry(void *user, const char *section, const char *key, const char
         return set_tcb(r, key, value);
     }
     if (strcmp(section, "pins") == 0) {
-        return set_pins(r, key, value);
+        return set_mode(r, key, value);
     }
     if (strcmp(section, "gpu") == 0) {
         return set_gpu(r, key, value);
     }
     if (strncmp(section, "pin ", 4) == 0) {
-        return set_pin(r, section + 4 + strspn(section + 4, " "), key, value);
+        return set_software(r, section + 4 + strspn(section + 4, " "), key, value);
     }
     return refuse(r, "unknown section: there are [tcb], [pins], [gpu] and [pin LABEL]");
 }

@@ -37,7 +37,7 @@ __attribute__((unused)) static const char *vectors_shared(void)
 /* dir/name into out; false when it is not there. */
 __attribute__((unused)) static bool vectors_read(struct buf *out, const char *dir, const char *name)
 {
-    char path[2048];
+    char path[8192];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     buf_init(out, VECTORS_BYTES_MAX);
     return text_read_file(out, path, NULL);

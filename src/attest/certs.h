@@ -1,0 +1,67 @@
+/* Certificates, CRLs and P-256 signatures of Intel's PKI, over OpenSSL (attestation.md section 1, steps 2, 3, 7, 10).
+ * Any thread. */
+#ifndef E2EE_ATTEST_CERTS_H
+#define E2EE_ATTEST_CERTS_H
+
+#include <openssl/types.h>
+#include <stdint.h>
+
+#include "attest/root.h"
+#include "base/err.h"
+
+#define CERTS_MAX 3
+#define P256_KEY_BYTES 64       /* X || Y */
+#define P256_SIGNATURE_BYTES 64 /* r || s */
+
+#define PCK_CN "Intel SGX PCK Certificate"
+#define PCK_PLATFORM_CN "Intel SGX PCK Platform CA"
+#define PCK_PROCESSOR_CN "Intel SGX PCK Processor CA"
+#define TCB_SIGNER_CN "Intel SGX TCB Signing"
+#define ROOT_CN "Intel SGX Root CA"
+
+/* Leaf first, root last. */
+struct certs {
+    X509 *cert[CERTS_MAX];
+    size_t count;
+};
+
+/* Exactly count certificates in PEM, nothing but line ends between them, at most one NUL behind: no byte that a
+ * signature does not cover may carry anything. ERR_INVALID. */
+bool certs_parse(struct certs *out, const char *pem, size_t len, size_t count, struct err *err) MUST_CHECK;
+void certs_free(struct certs *certs);
+/* The subject has exactly one common name, and it is name. */
+bool certs_named(const X509 *cert, const char *name);
+/* True when the last certificate is, byte for byte, the root. */
+bool certs_end_in(const struct certs *certs, const struct attest_root *root);
+/* The key of a certificate on P-256. ERR_INVALID for another kind of key. */
+bool certs_key(const X509 *cert, uint8_t key[static P256_KEY_BYTES], struct err *err) MUST_CHECK;
+
+/* A CRL and its dates, seconds since 1970. */
+struct certs_crl {
+    X509_CRL *crl;
+    int64_t from, until;
+    uint64_t number;
+};
+
+/* DER. Refuses one without nextUpdate or number, and another signature algorithm than ecdsa-with-SHA256. */
+bool certs_crl_parse(struct certs_crl *out, const uint8_t *der, size_t len, struct err *err) MUST_CHECK;
+void certs_crl_free(struct certs_crl *crl);
+/* Issued and signed by issuer. */
+bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *err) MUST_CHECK;
+
+/* The chain to the root at the moment at, by X509_verify_cert: strict flags, only the root trusted, both CRLs (NULL:
+ * without revocation); validity of every certificate also at now (later than at where a policy lets CRLs be
+ * stale). ERR_EXPIRED: outside a validity; ERR_FORBIDDEN: revoked; ERR_INVALID: anything else. */
+bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
+                  const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err) MUST_CHECK;
+
+/* ECDSA with SHA-256 over data. *valid false when the point is not on the curve or the signature does not fit; returns
+ * false only for ERR_CRYPTO. */
+bool certs_p256_verify(bool *valid, const uint8_t key[static P256_KEY_BYTES],
+                       const uint8_t signature[static P256_SIGNATURE_BYTES], const void *data, size_t len,
+                       struct err *err) MUST_CHECK;
+
+/* The root's certificate, owned by the root. */
+X509 *root_certificate(const struct attest_root *root);
+
+#endif
