@@ -123,7 +123,8 @@ static void append_kept(const struct answer_event *event, struct buf *out, size_
 
 static void apply_edit(const struct answer_event *event, struct buf *out, const struct answer_edit *edit)
 {
-    const struct answer_choice *choice = &event->choices[edit->which];
+    const struct answer_choice *choice =
+        edit->which < event->choice_count ? &event->choices[edit->which] : NULL;
     switch (edit->kind) {
     case ANSWER_EDIT_FIELD:
         json_append_string(out, (const char *)event->fields[edit->which].text,

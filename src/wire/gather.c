@@ -177,10 +177,10 @@ static void append_part(const struct part *part, struct buf *out, size_t index)
             continue;
         }
         buf_appendf(out, ",\"%s\":", member_names[m]);
-        if (part->sent[m]) {
+        if (part->text[m].len > 0) {
             json_append_string(out, (const char *)part->text[m].data, part->text[m].len);
         } else {
-            buf_append_str(out, "null");
+            buf_append_str(out, part->sent[m] ? "\"\"" : "null");
         }
     }
     buf_append_str(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":");

@@ -89,6 +89,13 @@ static void test_gathered_choices(void **state)
         "\"logprobs\":null,\"finish_reason\":null}]}");
 }
 
+/* DV seals even an empty reasoning_content: docs/PROTOCOL.md section 3. */
+static void test_gathered_empty_texts(void **state)
+{
+    run(EVENTS(ONE("\"delta\":{\"reasoning_content\":\"<>\",\"content\":\"<>\"}")), NULL, false);
+    assert_non_null(strstr(buf_cstr(&out), "\"content\":\"\",\"reasoning_content\":\"\","));
+}
+
 static void test_gathered_limits(void **state)
 {
     struct err err = {0};
@@ -229,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gathered),
         cmocka_unit_test(test_gathered_choices),
+        cmocka_unit_test(test_gathered_empty_texts),
         cmocka_unit_test(test_gathered_limits),
         cmocka_unit_test(test_stop_in_a_stream),
         cmocka_unit_test(test_held_text_comes_at_the_end),
