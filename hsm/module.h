@@ -1,0 +1,72 @@
+/* A loaded PKCS#11 module. The only functions that call it: each wrapper empties its outputs, survives a function
+ * that the module lacks (CKR_FUNCTION_NOT_SUPPORTED), checks lengths that come back, and is watched (watchdog.h).
+ *
+ * libp11 finds slots and tokens, at start only (it is not safe in threads); everything after goes through the
+ * module's own function list, which is loaded beside it (architecture.md, "Libraries"). */
+#ifndef E2EE_HSM_MODULE_H
+#define E2EE_HSM_MODULE_H
+
+#include <p11-kit/pkcs11.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+
+struct module;
+
+/* Loads path and initialises it with OS locking, in a process that will never fork again. */
+struct module *module_load(const char *path, struct err *err) MUST_CHECK;
+/* C_Finalize. The code stays mapped: SoftHSM 2.6.1 crashes when it is unloaded after OpenSSL, so the caller ends by
+ * _exit. NULL is fine. */
+void module_close(struct module *m);
+/* C_Finalize and C_Initialize, for a token that is only seen again then. No other thread may be in the module. */
+bool module_restart(struct module *m, struct err *err) MUST_CHECK;
+/* The module cannot lock (CKR_CANT_LOCK): one thread only may call it. */
+bool module_single_threaded(const struct module *m);
+
+/* One token in a slot. */
+struct module_token {
+    CK_SLOT_ID slot;
+    CK_SLOT_INFO slot_info;
+    CK_TOKEN_INFO info;
+    char label[33]; /* trimmed, what is not printable ASCII replaced by '?' */
+    char serial[17];
+};
+#define MODULE_TOKENS_MAX 64
+
+/* Tokens that are there now: *count of them into tokens[MODULE_TOKENS_MAX]. By libp11: start-up, one thread. */
+bool module_find_tokens(struct module *m, struct module_token *tokens, size_t *count,
+                        struct err *err) MUST_CHECK;
+/* The same by C_GetSlotList, for looking again later. */
+CK_RV module_list_tokens(struct module *m, struct module_token *tokens, size_t *count);
+CK_RV module_token_info(struct module *m, CK_SLOT_ID slot, struct module_token *out);
+/* Manufacturer and version of the library, zeros when it does not say. */
+void module_library_info(struct module *m, CK_INFO *out);
+CK_RV module_mechanism_info(struct module *m, CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
+                            CK_MECHANISM_INFO *out);
+
+/* Read-write sessions only: read-only ones hide keys or refuse them on some tokens (tokens.md, rule 2). */
+CK_RV module_open_session(struct module *m, CK_SLOT_ID slot, CK_SESSION_HANDLE *session);
+CK_RV module_close_session(struct module *m, CK_SESSION_HANDLE session);
+CK_RV module_close_all_sessions(struct module *m, CK_SLOT_ID slot);
+/* pin may be empty: a token with a PIN pad asks for it itself. */
+CK_RV module_login(struct module *m, CK_SESSION_HANDLE session, const struct secret *pin);
+CK_RV module_logout(struct module *m, CK_SESSION_HANDLE session);
+/* Eight random bytes from the device: the cheapest call that reaches it. */
+CK_RV module_touch(struct module *m, CK_SESSION_HANDLE session, CK_SLOT_ID slot);
+
+CK_RV module_generate_pair(struct module *m, CK_SESSION_HANDLE session, CK_ATTRIBUTE *public_template,
+                           CK_ULONG public_count, CK_ATTRIBUTE *private_template, CK_ULONG private_count,
+                           CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key);
+CK_RV module_derive_ecdh(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key,
+                         const uint8_t *point, size_t point_len, CK_ATTRIBUTE *tmpl, CK_ULONG count,
+                         CK_OBJECT_HANDLE *derived);
+CK_RV module_destroy(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object);
+/* One attribute into value[*len]; *len is set to its length. CKR_BUFFER_TOO_SMALL when it does not fit. */
+CK_RV module_get_attribute(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+                           CK_ATTRIBUTE_TYPE type, void *value, size_t *len);
+/* Up to max objects that match; *count of them. */
+CK_RV module_find(struct module *m, CK_SESSION_HANDLE session, CK_ATTRIBUTE *tmpl, CK_ULONG attributes,
+                  CK_OBJECT_HANDLE *objects, size_t max, size_t *count);
+
+#endif

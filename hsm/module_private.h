@@ -1,0 +1,16 @@
+/* What module.c and module_calls.c share. */
+#ifndef E2EE_HSM_MODULE_PRIVATE_H
+#define E2EE_HSM_MODULE_PRIVATE_H
+
+#include <libp11.h>
+
+#include "hsm/module.h"
+#include "hsm/watchdog.h"
+
+struct module {
+    CK_FUNCTION_LIST *functions;
+    PKCS11_CTX *finder; /* libp11's own load of the module; NULL after module_restart */
+    bool single_threaded;
+};
+
+#endif
