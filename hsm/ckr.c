@@ -112,5 +112,5 @@ bool ckr_is_loss(CK_RV rv)
 {
     enum ckr_class class = ckr_class(rv);
     return class == CKR_CLASS_SESSION || class == CKR_CLASS_LOGIN || class == CKR_CLASS_TOKEN ||
-           class == CKR_CLASS_DEVICE;
+           class == CKR_CLASS_BUSY || class == CKR_CLASS_DEVICE;
 }

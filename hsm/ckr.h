@@ -24,7 +24,8 @@ const char *ckr_name(CK_RV rv);
 enum ckr_class ckr_class(CK_RV rv);
 /* err = "what: CKR_NAME" with the kind that the class asks for; returns false. */
 bool ckr_fail(struct err *err, CK_RV rv, const char *what);
-/* True for classes after which no handle may be trusted: session, login, token, device. */
+/* True for classes after which no handle may be trusted: session, login, token, its sessions taken,
+ * device. */
 bool ckr_is_loss(CK_RV rv);
 
 #endif

@@ -150,7 +150,7 @@ CK_RV module_token_info(struct module *m, CK_SLOT_ID slot, struct module_token *
         watchdog_leave();
     }
     trim(out->label, out->info.label, sizeof out->info.label);
-    trim(out->serial, out->info.serial_number, sizeof out->info.serial_number);
+    trim(out->serial, out->info.serialNumber, sizeof out->info.serialNumber);
     return rv;
 }
 

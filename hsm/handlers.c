@@ -1,0 +1,253 @@
+/* Requests, each checked again here whatever an honest client has checked already. */
+#include <string.h>
+
+#include "base/log.h"
+#include "hsm/server_private.h"
+
+static void welcome(struct server *s, struct connection *c, struct client *client, uint32_t request_id)
+{
+    struct keyipc_message m = {.op = KEYIPC_HELLO | KEYIPC_ANSWER, .request_id = request_id};
+    struct pool_state state;
+    pool_state(s->pool, &state);
+    c->client = client;
+    c->state = CONNECTION_READY;
+    m.u.hello_answer.custody = KEYIPC_CUSTODY_TOKEN;
+    m.u.hello_answer.max_key_age_s = client->max_key_age_s;
+    m.u.hello_answer.max_keys = (uint32_t)s->clients.max_keys;
+    m.u.hello_answer.sessions = state.sessions;
+    connection_answer(c, &m);
+}
+
+static void on_hello(struct server *s, struct connection *c, const struct keyipc_message *m)
+{
+    struct err err = {0};
+    c->role = m->u.hello.role;
+    if (c->role == KEYIPC_CONTROL) {
+        struct client *client =
+            client_begin(&s->clients, c->id, c->uid, &m->u.hello, s->options->max_key_age_s, &err);
+        if (client == NULL) {
+            connection_cut(c, err.message);
+            return;
+        }
+        log_info("client %llu: pid %ld, uid %lu", (unsigned long long)client->id, (long)c->pid,
+                 (unsigned long)c->uid);
+        welcome(s, c, client, m->request_id);
+        handlers_join_waiting(s);
+        return;
+    }
+    struct client *client = client_join(&s->clients, m->u.hello.join, c->uid);
+    if (client != NULL) {
+        welcome(s, c, client, m->request_id);
+        return;
+    }
+    c->state = CONNECTION_WAITING; /* hello_due_s goes on counting */
+    c->hello = m->u.hello;
+    c->hello_request = m->request_id;
+}
+
+void handlers_join_waiting(struct server *s)
+{
+    for (size_t i = 0; i < s->connection_count; i++) {
+        struct connection *c = s->connections[i];
+        struct client *client =
+            c->state == CONNECTION_WAITING ? client_join(&s->clients, c->hello.join, c->uid) : NULL;
+        if (client != NULL) {
+            secret_wipe(&c->hello, sizeof c->hello);
+            welcome(s, c, client, c->hello_request);
+        }
+    }
+}
+
+static struct job *new_job(struct connection *c, enum job_type type, const struct keyipc_message *m,
+                           struct err *err)
+{
+    struct job *job = job_new();
+    if (job == NULL) {
+        err_set(err, ERR_MEMORY, "no memory in the keyholder");
+        return NULL;
+    }
+    job->type = type;
+    job->answer = true;
+    job->connection = c->id;
+    job->request_id = m->request_id;
+    job->client = c->client->id;
+    return job;
+}
+
+static bool open_key(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
+{
+    if (!point_valid(m->u.open.model_point)) {
+        return err_set(err, ERR_INVALID, "the model's key is not a point of secp256k1");
+    }
+    if (s->clients.keys >= s->clients.max_keys) {
+        return err_set(err, ERR_BUSY, "the keyholder holds %zu keys, as many as it may (--max-keys)",
+                       s->clients.keys);
+    }
+    struct job *job = new_job(c, JOB_OPEN, m, err);
+    if (job == NULL) {
+        return false;
+    }
+    memcpy(job->point, m->u.open.model_point, POINT_BYTES);
+    if (!pool_submit(s->pool, job, err)) {
+        job_free(job);
+        return false;
+    }
+    s->clients.keys++;
+    c->pending++;
+    return true;
+}
+
+/* Y does not matter: a point and its negative give the same secret. */
+static bool same_x(const uint8_t *a, const uint8_t *b)
+{
+    return memcmp(a + 1, b + 1, 32) == 0;
+}
+
+static struct held_key *usable_key(struct server *s, struct connection *c, uint64_t id, struct err *err)
+{
+    struct held_key *key = client_key(c->client, id);
+    struct pool_state state;
+    if (key != NULL && !key->closing && key->login == s->login) {
+        return key;
+    }
+    pool_state(s->pool, &state);
+    if (state.token != KEYIPC_TOKEN_READY) {
+        err_set(err, ERR_TOKEN, "the token is down, and its keys are gone");
+    } else {
+        err_set(err, ERR_KEY_GONE,
+                "no such key: closed, past its age or its number of uses, or lost with the token");
+    }
+    return NULL;
+}
+
+static bool derive(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
+{
+    const uint8_t *point = m->u.derive.server_point;
+    struct held_key *key = usable_key(s, c, m->u.derive.key_id, err);
+    if (key == NULL) {
+        return false;
+    }
+    if (!point_valid(point)) {
+        return err_set(err, ERR_INVALID, "the server's key is not a point of secp256k1");
+    }
+    if (same_x(point, key->model_point) || same_x(point, key->own_point)) {
+        return err_set(
+            err, ERR_INVALID,
+            "the server's key is the model's or the client's own: a request was sent back as an answer");
+    }
+    struct job *job = new_job(c, JOB_DERIVE, m, err);
+    if (job == NULL) {
+        return false;
+    }
+    job->key_id = key->id;
+    job->stream = m->u.derive.stream_id;
+    job->login = key->login;
+    job->private_key = key->private_key;
+    memcpy(job->point, point, POINT_BYTES);
+    if (!pool_submit(s->pool, job, err)) {
+        job_free(job);
+        return false;
+    }
+    key->running++;
+    c->pending++;
+    key->derives++;
+    if (s->options->max_derives != 0 && key->derives >= s->options->max_derives) {
+        log_info("a key of client %llu has done its %llu derivations", (unsigned long long)c->client->id,
+                 (unsigned long long)key->derives);
+        results_close_key(s, c->client, key);
+    }
+    return true;
+}
+
+static bool cancel(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
+{
+    struct job_list cancelled = {NULL, NULL, 0};
+    pool_cancel_stream(s->pool, c->id, m->u.stream_id, &cancelled);
+    results_cancelled(s, &cancelled);
+    connection_answer_empty(c, KEYIPC_CANCEL, m->request_id);
+    return true;
+}
+
+static bool close_key(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
+{
+    struct held_key *key = client_key(c->client, m->u.key_id);
+    if (key == NULL || key->closed_by != 0) {
+        connection_answer_empty(c, KEYIPC_CLOSE, m->request_id); /* gone already: what was wanted */
+        return true;
+    }
+    key->closed_by = c->id;
+    key->close_request = m->request_id;
+    c->pending++;
+    results_close_key(s, c->client, key);
+    return true;
+}
+
+static bool status(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
+{
+    struct keyipc_message answer = {.op = KEYIPC_STATUS | KEYIPC_ANSWER, .request_id = m->request_id};
+    struct keyipc_status_answer *out = &answer.u.status_answer;
+    struct pool_state state;
+    pool_state(s->pool, &state);
+    out->token_state = (uint8_t)state.token;
+    out->custody = KEYIPC_CUSTODY_TOKEN;
+    out->keys_live = (uint32_t)s->clients.keys;
+    out->queue = (uint32_t)state.queued;
+    out->derives = state.derives;
+    out->generates = state.generates;
+    out->failures = state.failures;
+    memcpy(out->token_label, s->label, sizeof out->token_label);
+    connection_answer(c, &answer);
+    return true;
+}
+
+static const struct {
+    uint8_t op;
+    bool (*handle)(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err);
+} handlers[] = {
+    {KEYIPC_OPEN, open_key},   {KEYIPC_DERIVE, derive}, {KEYIPC_CANCEL, cancel},
+    {KEYIPC_CLOSE, close_key}, {KEYIPC_STATUS, status},
+};
+
+static void handle(struct server *s, struct connection *c, const struct keyipc_message *m)
+{
+    struct err err = {0};
+    if (!keyipc_permitted(m->op, c->role, c->state == CONNECTION_READY)) {
+        connection_cut(c, "it asked for what it may not");
+        return;
+    }
+    if (m->op == KEYIPC_HELLO) {
+        on_hello(s, c, m);
+        return;
+    }
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
+        if (handlers[i].op == m->op && !handlers[i].handle(s, c, m, &err)) {
+            connection_answer_error(c, m->request_id, &err);
+        }
+    }
+}
+
+bool handlers_run(struct server *s, struct connection *c)
+{
+    size_t at = 0;
+    bool whole = true; /* there may be another frame */
+    while (connection_may_handle(c)) {
+        struct keyipc_message m;
+        struct err err = {0};
+        size_t used;
+        if (!keyipc_decode(&m, &used, c->in.data + at, c->in.len - at, false, &err)) {
+            connection_cut(c, err.message);
+            break;
+        }
+        if (used == 0) {
+            whole = false;
+            break;
+        }
+        at += used;
+        handle(s, c, &m);
+        keyipc_message_clear(&m);
+    }
+    if (at > 0) {
+        buf_consume(&c->in, at);
+    }
+    return whole && c->in.len > 0;
+}

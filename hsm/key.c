@@ -1,0 +1,234 @@
+#include "hsm/key.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "hsm/ckr.h"
+
+#define SWEEP_MAX 1024 /* objects looked at in one sweep */
+
+static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+
+/* OBJECT IDENTIFIER 1.3.132.0.10, secp256k1 */
+static uint8_t curve[] = {0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a};
+
+static CK_RV generate(struct token *t, bool on_token, struct key_pair *out)
+{
+    CK_BBOOL *token = on_token ? &yes : &no;
+    char *label = t->instance.label;
+    CK_ULONG label_len = strlen(label);
+    CK_ATTRIBUTE public_template[] = {
+        {CKA_EC_PARAMS, curve, sizeof curve},
+        {CKA_TOKEN, token, sizeof *token},
+        {CKA_LABEL, label, label_len},
+    };
+    CK_ATTRIBUTE private_template[] = {
+        {CKA_TOKEN, token, sizeof *token}, {CKA_LABEL, label, label_len},     {CKA_PRIVATE, &yes, sizeof yes},
+        {CKA_SENSITIVE, &yes, sizeof yes}, {CKA_EXTRACTABLE, &no, sizeof no}, {CKA_DERIVE, &yes, sizeof yes},
+        {CKA_SIGN, &no, sizeof no},
+    };
+    return module_generate_pair(t->module, t->session, public_template,
+                                sizeof public_template / sizeof *public_template, private_template,
+                                sizeof private_template / sizeof *private_template, &out->public_key,
+                                &out->private_key);
+}
+
+static int read_flag(struct token *t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type)
+{
+    CK_BBOOL value = CK_FALSE;
+    size_t len = sizeof value;
+    CK_RV rv = module_get_attribute(t->module, t->session, object, type, &value, &len);
+    return rv == CKR_OK && len == sizeof value ? value != CK_FALSE : -1;
+}
+
+static void read_attributes(struct token *t, CK_OBJECT_HANDLE object, struct key_attributes *a)
+{
+    a->token = read_flag(t, object, CKA_TOKEN);
+    a->sensitive = read_flag(t, object, CKA_SENSITIVE);
+    a->always_sensitive = read_flag(t, object, CKA_ALWAYS_SENSITIVE);
+    a->extractable = read_flag(t, object, CKA_EXTRACTABLE);
+    a->never_extractable = read_flag(t, object, CKA_NEVER_EXTRACTABLE);
+    a->local = read_flag(t, object, CKA_LOCAL);
+}
+
+/* Can the token be talked into giving the scalar away? */
+static bool private_value_readable(struct token *t, CK_OBJECT_HANDLE object)
+{
+    struct secret value = SECRET_EMPTY;
+    struct err ignored;
+    if (!secret_new(&value, 128, &ignored)) {
+        return true; /* cannot tell: refuse */
+    }
+    size_t len = value.len;
+    CK_RV rv = module_get_attribute(t->module, t->session, object, CKA_VALUE, value.data, &len);
+    secret_free(&value);
+    return rv == CKR_BUFFER_TOO_SMALL || (rv == CKR_OK && len > 0);
+}
+
+/* 04 41 04 X Y (an OCTET STRING, as PKCS#11 says) or 04 X Y (as some do). */
+static bool read_point(struct token *t, struct key_pair *pair, CK_RV *rv, struct err *err)
+{
+    uint8_t raw[128];
+    size_t len = sizeof raw;
+    *rv = module_get_attribute(t->module, t->session, pair->public_key, CKA_EC_POINT, raw, &len);
+    if (*rv != CKR_OK) {
+        return ckr_fail(err, *rv, "reading the new key's CKA_EC_POINT");
+    }
+    if (len == POINT_BYTES + 2 && raw[0] == 0x04 && raw[1] == POINT_BYTES) {
+        memcpy(pair->point, raw + 2, POINT_BYTES);
+    } else if (len == POINT_BYTES) {
+        memcpy(pair->point, raw, POINT_BYTES);
+    } else {
+        return err_set(err, ERR_TOKEN, "the token's CKA_EC_POINT has %zu bytes, not 67 or 65", len);
+    }
+    return point_valid(pair->point) ||
+           err_set(err, ERR_TOKEN, "the token made a key that is not on secp256k1");
+}
+
+static bool check_pair(struct token *t, struct key_pair *pair, struct key_attributes *a, CK_RV *rv,
+                       struct err *err)
+{
+    read_attributes(t, pair->private_key, a);
+    if (private_value_readable(t, pair->private_key) || a->extractable == 1) {
+        return err_set(err, ERR_TOKEN,
+                       "the token lets private keys out (%s): it protects nothing and is not used",
+                       a->extractable == 1 ? "CKA_EXTRACTABLE is true" : "CKA_VALUE can be read");
+    }
+    if (a->sensitive != 1 && !t->warned_not_sensitive) {
+        t->warned_not_sensitive = true;
+        log_warn("\"%s\" does not call its private keys CKA_SENSITIVE, though their value cannot be read",
+                 t->found.label);
+    }
+    return read_point(t, pair, rv, err);
+}
+
+static bool explain_generate(struct token *t, CK_RV rv, struct err *err)
+{
+    switch (rv) {
+    case CKR_CURVE_NOT_SUPPORTED:
+    case CKR_DOMAIN_PARAMS_INVALID:
+    case CKR_MECHANISM_INVALID:
+    case CKR_FUNCTION_NOT_SUPPORTED:
+        return err_set(err, ERR_TOKEN,
+                       "\"%s\" cannot make secp256k1 keys (%s): most smart cards and TPMs cannot; SoftHSM2, "
+                       "YubiHSM 2 and "
+                       "SmartCard-HSM can",
+                       t->found.label, ckr_name(rv));
+    case CKR_DEVICE_MEMORY:
+        return err_set(err, ERR_TOKEN,
+                       "\"%s\" has no room for another key (%s): delete what is not needed by its own tool",
+                       t->found.label, ckr_name(rv));
+    default:
+        return ckr_fail(err, rv, "C_GenerateKeyPair");
+    }
+}
+
+bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
+                  struct key_attributes *attributes, CK_RV *rv, struct err *err)
+{
+    struct key_pair pair = {0};
+    struct key_attributes read;
+    memset(out, 0, sizeof *out);
+    *rv = CKR_OK;
+    if (set->count == sizeof set->pairs / sizeof *set->pairs) {
+        return err_set(err, ERR_BUSY, "the keyholder has %zu keys already", set->count);
+    }
+    *rv = generate(t, t->token_objects, &pair);
+    if (*rv == CKR_ATTRIBUTE_VALUE_INVALID && !t->token_objects) {
+        *rv = generate(t, true, &pair);
+        t->token_objects = *rv == CKR_OK;
+    }
+    if (*rv != CKR_OK) {
+        /* Some tokens keep the key that they say they could not make; and old ones of ours may fill them. */
+        if (!ckr_is_loss(*rv) || *rv == CKR_GENERAL_ERROR) {
+            key_sweep(t, set, t->instance.label);
+        }
+        return explain_generate(t, *rv, err);
+    }
+    set->pairs[set->count++] = pair;
+    if (!check_pair(t, &pair, &read, rv, err)) {
+        key_destroy(t, set, pair.private_key);
+        return false;
+    }
+    set->pairs[set->count - 1] = pair;
+    t->token_objects = t->token_objects || read.token == 1;
+    if (attributes != NULL) {
+        *attributes = read;
+    }
+    *out = pair;
+    return true;
+}
+
+bool key_destroy(struct token *t, struct key_set *set, CK_OBJECT_HANDLE private_key)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->pairs[i].private_key != private_key) {
+            continue;
+        }
+        struct key_pair pair = set->pairs[i];
+        set->pairs[i] = set->pairs[--set->count];
+        CK_RV rv = module_destroy(t->module, t->session, pair.private_key);
+        module_destroy(t->module, t->session, pair.public_key);
+        if (rv != CKR_OK && ckr_class(rv) != CKR_CLASS_KEY) {
+            log_error(
+                "a key pair could not be destroyed (%s); what is left of it is swept at the next chance",
+                ckr_name(rv));
+            return false;
+        }
+        return true;
+    }
+    return true;
+}
+
+void key_destroy_all(struct token *t, struct key_set *set)
+{
+    while (set->count > 0) {
+        key_destroy(t, set, set->pairs[set->count - 1].private_key);
+    }
+}
+
+void key_forget_all(struct key_set *set)
+{
+    memset(set, 0, sizeof *set);
+}
+
+static bool in_set(const struct key_set *set, CK_OBJECT_HANDLE object)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->pairs[i].private_key == object || set->pairs[i].public_key == object) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t sweep_class(struct token *t, const struct key_set *set, const char *label,
+                          CK_OBJECT_CLASS class)
+{
+    static CK_OBJECT_HANDLE objects[SWEEP_MAX]; /* one thread only: see the header */
+    size_t count, swept = 0;
+    CK_ATTRIBUTE wanted[] = {
+        {CKA_CLASS, &class, sizeof class},
+        {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
+    };
+    CK_RV rv = module_find(t->module, t->session, wanted, 2, objects, SWEEP_MAX, &count);
+    if (rv != CKR_OK) {
+        log_warn("cannot look for left-over keys on \"%s\": %s", t->found.label, ckr_name(rv));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!in_set(set, objects[i]) && module_destroy(t->module, t->session, objects[i]) == CKR_OK) {
+            swept++;
+        }
+    }
+    return swept;
+}
+
+size_t key_sweep(struct token *t, const struct key_set *set, const char *label)
+{
+    size_t swept = sweep_class(t, set, label, CKO_PRIVATE_KEY);
+    swept += sweep_class(t, set, label, CKO_PUBLIC_KEY);
+    if (swept > 0) {
+        log_warn("removed %zu left-over objects of ours from \"%s\"", swept, t->found.label);
+    }
+    return swept;
+}

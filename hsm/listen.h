@@ -1,0 +1,17 @@
+/* Where connections come from: a listening Unix socket, or a supervisor that sends descriptors. */
+#ifndef E2EE_HSM_LISTEN_H
+#define E2EE_HSM_LISTEN_H
+
+#include "hsm/server.h"
+
+/* Listens on options->socket_path: mode 0600; 0660 with the first --allow-gid as group; 0666 with another --allow-uid (SO_PEERCRED
+ * decides in each case). A stale socket is replaced, a living one is ERR_CONFIG. -1 on failure. */
+int listen_open(const struct server_options *options, struct err *err) MUST_CHECK;
+void listen_close(const struct server_options *options, int fd);
+/* The next connection from an allowed peer; -1 when there is none now. Others are refused with a log line. */
+int listen_accept(const struct server_options *options, int fd);
+
+/* The next descriptor on the supervisor's channel; -1 when there is none now. *closed when the other end is gone. */
+int listen_receive(int channel, bool *closed);
+
+#endif

@@ -1,0 +1,193 @@
+/* e2ee-keyholder: the only process that loads a PKCS#11 module, knows the PIN or sees a shared secret. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/process.h"
+#include "hsm/check.h"
+#include "hsm/selftest.h"
+#include "hsm/watchdog.h"
+#include "keyipc/start.h"
+
+/* What modules read; --module-env adds to it. */
+static const char *const variables[] = {
+    "SOFTHSM2_CONF",
+    "YUBIHSM_PKCS11_CONF",
+    "OPENSC_CONF",
+    "PCSCLITE_CSOCK_NAME",
+    "P11NETHSM_CONFIG_FILE",
+    "P11_KIT_DEBUG",
+    "P11_KIT_STRICT",
+    "HOME",
+    "PATH",
+    "LANG",
+    "TERM",
+    "TZ",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+    "STATE_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "E2EE_PROXY_CONFIG",
+#ifdef E2EE_SANITIZED
+    "ASAN_OPTIONS",
+    "UBSAN_OPTIONS",
+    "LSAN_OPTIONS",
+    "TSAN_OPTIONS",
+#endif
+};
+#define VARIABLES (sizeof variables / sizeof *variables)
+
+static bool clean_environment(const struct options *o, struct err *err)
+{
+    const char *allowed[VARIABLES + OPTIONS_MODULE_ENV_MAX + 1] = {NULL};
+    memcpy(allowed, variables, sizeof variables);
+    memcpy(allowed + VARIABLES, o->module_env, o->module_env_count * sizeof *allowed);
+    return process_clean_environment(allowed, err);
+}
+
+/* Best effort: keys, PIN and shared secrets are on the locked heap in any case; this is for what OpenSSL and the module
+ * keep elsewhere. A limit that would stop a later allocation is not gone near. */
+static void lock_memory(void)
+{
+#ifndef E2EE_SANITIZED
+    struct rlimit limit = {0, 0};
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if ((limit.rlim_cur != RLIM_INFINITY && geteuid() != 0) ||
+        mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+        log_warn("only the key heap is locked in memory, what the module keeps may be swapped out; "
+                 "LimitMEMLOCK=infinity or `ulimit -l unlimited` locks all");
+    }
+#endif
+}
+
+/* Signals go to the loop by descriptor, so that a module's handlers are never run and never matter. */
+static int take_signals(struct err *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
+        err_errno(err, ERR_IO, errno, "cannot block signals");
+        return -1;
+    }
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0) {
+        err_errno(err, ERR_IO, errno, "cannot make a signalfd");
+    }
+    return fd;
+}
+
+static void report_ready(const struct server_options *o)
+{
+    char ready = KEYIPC_START_READY;
+    if (o->channel >= 0 && send(o->channel, &ready, 1, MSG_NOSIGNAL) != 1) {
+        log_warn("the supervisor does not listen");
+    }
+    log_info("ready");
+}
+
+static enum keyipc_exit report_failure(const struct options *o, const struct err *err)
+{
+    char message[1 + KEYIPC_START_REASON_BYTES + 1];
+    log_error("%s", err->message);
+    int n = snprintf(message, sizeof message, "%c%s", KEYIPC_START_FAILED, err->message);
+    if (o->server.channel >= 0 && n > 0 &&
+        send(o->server.channel, message, strlen(message), MSG_NOSIGNAL) < 0) {
+        log_debug("the supervisor does not listen");
+    }
+    switch (err->kind) {
+    case ERR_PIN:
+        return KEYIPC_EXIT_PIN;
+    case ERR_TOKEN:
+    case ERR_BUSY:
+    case ERR_KEY_GONE:
+        return KEYIPC_EXIT_TOKEN;
+    default:
+        return KEYIPC_EXIT_FAILED;
+    }
+}
+
+static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *err)
+{
+    if (!instance_state_dir(state_dir, cap, o->token.state_dir, err)) {
+        return false;
+    }
+    o->token.state_dir = state_dir;
+    return secret_heap_init(err) && watchdog_start(o->token_timeout_s, NULL, err);
+}
+
+static bool serve(struct options *o, struct err *err)
+{
+    static struct token token;
+    static struct key_set keys;
+    o->server.signals = take_signals(err);
+    if (o->server.signals < 0 || !selftest_vector(err) || !token_open(&token, &o->token, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < token.instance.dead_count; i++) {
+        key_sweep(&token, &keys, token.instance.dead[i]);
+    }
+    instance_swept(&token.instance);
+    bool ok = selftest_token(&token, &keys, NULL, err) &&
+              server_run(&o->server, &token, &keys, o->threads, report_ready, err);
+    key_destroy_all(&token, &keys);
+    if (token.session != CK_INVALID_HANDLE) {
+        key_sweep(&token, &keys, token.instance.label);
+    }
+    token_close(&token);
+    return ok;
+}
+
+/* A module may print to standard output: only our report may go there. */
+static FILE *keep_stdout(void)
+{
+    int fd = dup(STDOUT_FILENO);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    return out != NULL && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 ? out : NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static struct options options;
+    char state_dir[PATH_MAX];
+    struct err err = {0};
+    if (!mem_install_openssl(&err) || !process_harden(&err) || !options_read(&options, argc, argv, &err)) {
+        log_init("keyholder", LOG_LEVEL_INFO, false);
+        return (int)report_failure(&options, &err);
+    }
+    if (options.help || options.version) {
+        if (options.help) {
+            options_print_help();
+        } else {
+            printf("e2ee-keyholder " E2EE_VERSION "\n");
+        }
+        return 0;
+    }
+    log_init("keyholder", options.log_level, options.log_json);
+    int code = KEYIPC_EXIT_OK;
+    FILE *out = keep_stdout();
+    if (out == NULL) {
+        err_errno(&err, ERR_IO, errno, "standard output");
+        code = (int)report_failure(&options, &err);
+    } else if (!clean_environment(&options, &err) || !prepare(&options, state_dir, sizeof state_dir, &err)) {
+        code = (int)report_failure(&options, &err);
+    } else if (options.check) {
+        code = check_run(&options, out) ? 0 : 1;
+    } else {
+        lock_memory();
+        code = serve(&options, &err) ? KEYIPC_EXIT_OK : (int)report_failure(&options, &err);
+    }
+    /* Not exit: SoftHSM's destructors meet an OpenSSL that is cleaned up already and crash (openssl#22508). */
+    _exit(code);
+}

@@ -1,0 +1,30 @@
+/* The keyholder's command line and its part of the configuration file. */
+#ifndef E2EE_HSM_OPTIONS_H
+#define E2EE_HSM_OPTIONS_H
+
+#include "base/log.h"
+#include "hsm/server.h"
+#include "hsm/token.h"
+
+#define OPTIONS_MODULE_ENV_MAX 32
+
+struct options {
+    struct server_options server;
+    struct token_options token;
+    const char *config_file;
+    unsigned threads;
+    unsigned token_timeout_s;
+    bool check, json, help, version;
+    enum log_level log_level;
+    bool log_json;
+    const char *module_env[OPTIONS_MODULE_ENV_MAX]; /* further variables that the module may see */
+    size_t module_env_count;
+};
+
+/* Reads argv, and behind it the file (--config, else E2EE_PROXY_CONFIG, else the system's if there; none of the
+ * latter two with --connections-fd): the command line wins. ERR_CONFIG; messages never repeat a value. Texts live as
+ * long as the process. */
+bool options_read(struct options *o, int argc, char **argv, struct err *err) MUST_CHECK;
+void options_print_help(void);
+
+#endif

@@ -1,0 +1,353 @@
+#include "hsm/pool_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "keyipc/start.h"
+
+struct job *job_new(void)
+{
+    return mem_calloc(1, sizeof(struct job));
+}
+
+void job_free(struct job *job)
+{
+    if (job != NULL) {
+        secret_free(&job->key);
+        mem_free(job);
+    }
+}
+
+/* Adds to the results. True when the server must be woken, after unlocking. */
+static bool finish(struct pool *p, struct job *job)
+{
+    bool first = p->done.head == NULL;
+    if (!job->ok) {
+        p->failure_count++;
+    } else if (job->type == JOB_OPEN) {
+        p->generate_count++;
+        p->derive_count++;
+    } else if (job->type == JOB_DERIVE) {
+        p->derive_count++;
+    }
+    job_list_append(&p->done, job);
+    return first;
+}
+
+static void wake_server(struct pool *p)
+{
+    uint64_t one = 1;
+    while (write(p->wake_fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+/* The job's turn on this thread, NULL when there is nothing for it. */
+static struct job *take(struct worker *w)
+{
+    struct pool *p = w->pool;
+    if (p->state != KEYIPC_TOKEN_READY || p->stopping || (w->index > 0 && w->index >= p->count)) {
+        return NULL;
+    }
+    struct job *job = w->index == 0 ? job_list_take(&p->serial) : NULL;
+    return job != NULL ? job : queue_take(p->derives);
+}
+
+static void wake(struct worker *w)
+{
+    if (w->idle) {
+        w->idle = false;
+        pthread_cond_signal(&w->wake);
+    }
+}
+
+/* Sleeps until woken; the first worker at most until its keepalive is due. False on time-out. */
+static bool wait_for_work(struct worker *w)
+{
+    struct pool *p = w->pool;
+    struct timespec until = {0, 0};
+    if (w->index == 0) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += POOL_KEEPALIVE_S;
+    }
+    w->idle = true;
+    while (w->idle) {
+        int result = w->index == 0 ? pthread_cond_timedwait(&w->wake, &p->lock, &until)
+                                   : pthread_cond_wait(&w->wake, &p->lock);
+        if (result == ETIMEDOUT) {
+            w->idle = false;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Under the lock: every queued job fails, nobody starts another, the first worker takes over. */
+static void declare_lost(struct pool *p, const struct err *why)
+{
+    struct job_list dropped = {NULL, NULL, 0};
+    if (p->state == KEYIPC_TOKEN_READY) {
+        log_error("the token is lost (%s); its keys are gone", why->message);
+        p->state = KEYIPC_TOKEN_DOWN;
+        p->login++;
+    }
+    p->reason = *why;
+    p->reason.kind = ERR_TOKEN;
+    queue_remove_connection(p->derives, 0, &dropped);
+    job_list_splice(&dropped, &p->serial);
+    for (struct job *job; (job = job_list_take(&dropped)) != NULL;) {
+        job->ok = job->type == JOB_DESTROY; /* a key that is gone is destroyed */
+        job->err = p->reason;
+        finish(p, job);
+    }
+    wake(&p->workers[0]);
+}
+
+/* First worker, lock held: until the token is back or the pool stops. */
+static void recover(struct worker *w)
+{
+    struct pool *p = w->pool;
+    int64_t began = clock_boot_ns();
+    for (unsigned attempt = 0; !p->stopping && p->state != KEYIPC_TOKEN_READY; attempt++) {
+        struct err err = {0};
+        struct timespec until;
+        while (p->busy > 0 && !p->stopping) { /* a hung one ends the process: watchdog */
+            pthread_mutex_unlock(&p->lock);
+            nanosleep(&(struct timespec){0, 5 * CLOCK_NS_PER_MS}, NULL);
+            pthread_mutex_lock(&p->lock);
+        }
+        pthread_mutex_unlock(&p->lock);
+        bool back = pool_work_recover(p, attempt, &err);
+        pthread_mutex_lock(&p->lock);
+        if (back) {
+            log_info("the token is back");
+            p->state = KEYIPC_TOKEN_READY;
+            err_clear(&p->reason);
+            return;
+        }
+        p->reason = err;
+        if (err.kind == ERR_PIN) {
+            log_error("%s", err.message);
+            _exit(KEYIPC_EXIT_PIN); /* nothing of ours is left: the keys went with the login */
+        }
+        if (clock_boot_ns() - began > POOL_GIVE_UP_S * CLOCK_NS_PER_S) {
+            log_error("the token stays away: %s", err.message);
+            _exit(KEYIPC_EXIT_TOKEN);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += attempt < 5 ? 1 : 5;
+        while (!p->stopping && pthread_cond_timedwait(&w->wake, &p->lock, &until) != ETIMEDOUT) {
+        }
+    }
+}
+
+/* Runs job with the lock released. */
+static void work_on(struct worker *w, struct job *job)
+{
+    struct pool *p = w->pool;
+    bool there = true, notify = false;
+    if (job->type != JOB_OPEN && job->login != p->login) {
+        job->ok = job->type == JOB_DESTROY;
+        err_set(&job->err, ERR_KEY_GONE, "the key was lost with the token's last login");
+    } else {
+        p->busy++;
+        job->login = p->login;
+        pthread_mutex_unlock(&p->lock);
+        there = pool_work_run(w, job);
+        pthread_mutex_lock(&p->lock);
+        p->busy--;
+        if (job->type == JOB_OPEN && job->ok && job->login != p->login) {
+            secret_free(&job->key); /* lost by another thread while this one worked */
+            job->ok = err_set(&job->err, ERR_TOKEN, "the token was lost while the key was made");
+        }
+    }
+    struct err why = job->err;
+    notify = finish(p, job);
+    if (!there) {
+        declare_lost(p, &why);
+        notify = true;
+    }
+    if (notify) {
+        pthread_mutex_unlock(&p->lock);
+        wake_server(p);
+        pthread_mutex_lock(&p->lock);
+    }
+}
+
+static void keep_awake(struct worker *w)
+{
+    struct pool *p = w->pool;
+    struct err err = {0};
+    if (p->state != KEYIPC_TOKEN_READY) {
+        return;
+    }
+    p->busy++;
+    pthread_mutex_unlock(&p->lock);
+    bool there = pool_work_keepalive(w, &err);
+    pthread_mutex_lock(&p->lock);
+    p->busy--;
+    if (!there) {
+        declare_lost(p, &err);
+        wake_server(p); /* its keys are gone */
+    }
+}
+
+static void *run(void *argument)
+{
+    struct worker *w = argument;
+    struct pool *p = w->pool;
+    pthread_mutex_lock(&p->lock);
+    while (!p->stopping) {
+        struct job *job = take(w);
+        if (job != NULL) {
+            work_on(w, job);
+        } else if (w->index == 0 && p->state != KEYIPC_TOKEN_READY) {
+            recover(w);
+        } else if (!wait_for_work(w)) {
+            keep_awake(w);
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+static bool start_threads(struct pool *p, struct err *err)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    int failed = 0;
+    for (p->started = 0; p->started < p->count && failed == 0; p->started += failed == 0) {
+        struct worker *w = &p->workers[p->started];
+        w->pool = p;
+        w->index = p->started;
+        pthread_cond_init(&w->wake, &monotonic);
+        failed = pthread_create(&w->thread, NULL, run, w);
+    }
+    pthread_condattr_destroy(&monotonic);
+    return failed == 0 || err_errno(err, ERR_IO, failed, "cannot start a thread");
+}
+
+struct pool *pool_start(struct token *t, struct key_set *set, unsigned threads, int wake_fd, struct err *err)
+{
+    struct pool *p = mem_calloc(1, sizeof *p);
+    if (p == NULL || (p->derives = queue_new(LIMIT_KEYHOLDER_QUEUE, err)) == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for the token's threads");
+        mem_free(p);
+        return NULL;
+    }
+    p->token = t;
+    p->keys = set;
+    p->wake_fd = wake_fd;
+    p->state = KEYIPC_TOKEN_READY;
+    p->login = 1;
+    pthread_mutex_init(&p->lock, NULL);
+    if (!pool_work_open_sessions(p, threads < TOKEN_SESSIONS_MAX ? threads : TOKEN_SESSIONS_MAX, err) ||
+        !start_threads(p, err)) {
+        pool_stop(p);
+        return NULL;
+    }
+    return p;
+}
+
+void pool_stop(struct pool *p)
+{
+    struct job_list left = {NULL, NULL, 0};
+    pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    for (unsigned i = 0; i < p->started; i++) {
+        p->workers[i].idle = false;
+        pthread_cond_signal(&p->workers[i].wake);
+    }
+    pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->started; i++) {
+        pthread_join(p->workers[i].thread, NULL);
+        pthread_cond_destroy(&p->workers[i].wake);
+    }
+    for (unsigned i = 1; i < p->count; i++) {
+        module_close_session(p->token->module, p->workers[i].session);
+    }
+    queue_remove_connection(p->derives, 0, &left);
+    job_list_splice(&left, &p->serial);
+    job_list_splice(&left, &p->done);
+    for (struct job *job; (job = job_list_take(&left)) != NULL;) {
+        job_free(job);
+    }
+    queue_free(p->derives);
+    pthread_mutex_destroy(&p->lock);
+    mem_free(p);
+}
+
+/* An idle deriving thread, else the first. */
+static void wake_for_derive(struct pool *p)
+{
+    for (unsigned i = 1; i < p->count; i++) {
+        if (p->workers[i].idle) {
+            wake(&p->workers[i]);
+            return;
+        }
+    }
+    wake(&p->workers[0]);
+}
+
+bool pool_submit(struct pool *p, struct job *job, struct err *err)
+{
+    bool ok = true;
+    pthread_mutex_lock(&p->lock);
+    if (p->state != KEYIPC_TOKEN_READY && job->type != JOB_DESTROY) {
+        *err = p->reason;
+        ok = false;
+    } else if (p->state != KEYIPC_TOKEN_READY) {
+        ok = err_set(err, ERR_TOKEN, "the token is down, and the key gone with it");
+    } else if (job->type == JOB_DERIVE) {
+        ok = queue_put(p->derives, job, err);
+        if (ok) {
+            wake_for_derive(p);
+        }
+    } else {
+        job_list_append(&p->serial, job);
+        wake(&p->workers[0]);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return ok;
+}
+
+void pool_cancel_stream(struct pool *p, uint64_t connection, uint64_t stream, struct job_list *out)
+{
+    pthread_mutex_lock(&p->lock);
+    queue_remove_stream(p->derives, connection, stream, out);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_cancel_connection(struct pool *p, uint64_t connection, struct job_list *out)
+{
+    pthread_mutex_lock(&p->lock);
+    queue_remove_connection(p->derives, connection, out);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_results(struct pool *p, struct job_list *out)
+{
+    pthread_mutex_lock(&p->lock);
+    job_list_splice(out, &p->done);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_state(struct pool *p, struct pool_state *out)
+{
+    pthread_mutex_lock(&p->lock);
+    *out = (struct pool_state){.token = p->state,
+                               .login = p->login,
+                               .sessions = p->count,
+                               .derives = p->derive_count,
+                               .generates = p->generate_count,
+                               .failures = p->failure_count,
+                               .queued = queue_length(p->derives) + p->serial.count};
+    pthread_mutex_unlock(&p->lock);
+}

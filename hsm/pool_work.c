@@ -1,0 +1,133 @@
+/* What a thread of the pool does with the token. No lock is held here. */
+#include "hsm/pool_private.h"
+
+#include "base/log.h"
+#include "hsm/ckr.h"
+#include "hsm/derive.h"
+
+static CK_SESSION_HANDLE session_of(const struct worker *w)
+{
+    return w->index == 0 ? w->pool->token->session : w->session;
+}
+
+/* The thread's own session again. The first thread's holds all keys: its loss is the token's. */
+static bool renew_session(struct worker *w)
+{
+    if (w->index == 0) {
+        return false;
+    }
+    module_close_session(w->pool->token->module, w->session);
+    CK_RV rv = token_new_session(w->pool->token, &w->session);
+    if (rv != CKR_OK) {
+        w->session = CK_INVALID_HANDLE;
+        log_debug("a session could not be opened again: %s", ckr_name(rv));
+    }
+    return rv == CKR_OK;
+}
+
+/* Derives with at most one repetition: after a dead session on a new one, after a device's hiccup on the same. */
+static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job)
+{
+    for (int attempt = 0;; attempt++) {
+        bool dirty;
+        CK_RV rv;
+        job->ok = derive_key(w->pool->token->module, session_of(w), private_key, job->point, &job->key,
+                             &dirty, &rv, &job->err);
+        if (job->ok) {
+            return true;
+        }
+        if (dirty || ckr_class(rv) == CKR_CLASS_SESSION) {
+            if (!renew_session(w)) {
+                return false;
+            }
+        } else if (!ckr_is_loss(rv)) {
+            return true; /* this job failed, the token did not */
+        } else if (ckr_class(rv) != CKR_CLASS_DEVICE) {
+            return false;
+        }
+        if (attempt == 1) {
+            return ckr_class(rv) != CKR_CLASS_DEVICE && !dirty;
+        }
+    }
+}
+
+static bool open_key(struct worker *w, struct job *job)
+{
+    struct pool *p = w->pool;
+    CK_RV rv;
+    job->ok = key_generate(p->token, p->keys, &job->pair, NULL, &rv, &job->err);
+    if (!job->ok) {
+        return !ckr_is_loss(rv);
+    }
+    bool there = derive(w, job->pair.private_key, job);
+    if (!job->ok) {
+        if (there) {
+            key_destroy(p->token, p->keys, job->pair.private_key);
+        }
+        if (job->err.kind == ERR_KEY_GONE) {
+            job->err.kind = ERR_TOKEN; /* nothing of the client's is gone: it has no key yet */
+        }
+    }
+    return there;
+}
+
+bool pool_work_run(struct worker *w, struct job *job)
+{
+    switch (job->type) {
+    case JOB_OPEN:
+        return open_key(w, job);
+    case JOB_DERIVE:
+        return derive(w, job->private_key, job);
+    case JOB_DESTROY:
+        key_destroy(w->pool->token, w->pool->keys, job->private_key);
+        job->ok = true;
+        return true;
+    }
+    return true;
+}
+
+bool pool_work_keepalive(struct worker *w, struct err *err)
+{
+    CK_RV rv = module_touch(w->pool->token->module, session_of(w), w->pool->token->found.slot);
+    if (rv == CKR_OK || !ckr_is_loss(rv)) {
+        return true;
+    }
+    return ckr_fail(err, rv, "keeping the token awake");
+}
+
+bool pool_work_open_sessions(struct pool *p, unsigned wanted, struct err *err)
+{
+    p->count = 1;
+    wanted = wanted < p->token->max_sessions ? wanted : p->token->max_sessions;
+    while (p->count < wanted) {
+        CK_RV rv = token_new_session(p->token, &p->workers[p->count].session);
+        if (ckr_class(rv) == CKR_CLASS_BUSY || (rv != CKR_OK && !ckr_is_loss(rv))) {
+            log_warn("the token gives %u sessions, not %u (%s)", p->count, wanted, ckr_name(rv));
+            break;
+        }
+        if (rv != CKR_OK) {
+            return ckr_fail(err, rv, "C_OpenSession");
+        }
+        p->count++;
+    }
+    return true;
+}
+
+bool pool_work_recover(struct pool *p, unsigned attempt, struct err *err)
+{
+    struct token *t = p->token;
+    unsigned wanted = p->started;
+    key_forget_all(p->keys);
+    /* C_GetSlotList first; from the second attempt on, the module itself afresh (tokens.md, "Gone and back"). */
+    if (!token_recover(t, attempt > 0, err)) {
+        return false;
+    }
+    key_sweep(t, p->keys, t->instance.label);
+    if (!pool_work_open_sessions(p, wanted, err)) {
+        return false;
+    }
+    for (unsigned i = p->count; i < p->started; i++) {
+        p->workers[i].session = CK_INVALID_HANDLE; /* its thread stays idle */
+    }
+    return true;
+}

@@ -1,0 +1,232 @@
+/* What the pool gives back, and the end of keys, connections and clients. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "hsm/server_private.h"
+
+/* The pair is destroyed in the token; nobody waits for it. */
+static void destroy_orphan(struct server *s, const struct job *open)
+{
+    struct err err = {0};
+    struct job *job = job_new();
+    if (job == NULL) {
+        return; /* it stays in the key set: destroyed at exit at the latest */
+    }
+    job->type = JOB_DESTROY;
+    job->login = open->login;
+    job->private_key = open->pair.private_key;
+    if (!pool_submit(s->pool, job, &err)) {
+        job_free(job);
+    }
+}
+
+static void key_is_gone(struct server *s, struct client *client, struct held_key *key)
+{
+    struct connection *c = key->closed_by != 0 ? server_connection(s, key->closed_by) : NULL;
+    if (c != NULL) {
+        connection_answer_empty(c, KEYIPC_CLOSE, key->close_request);
+        c->pending--;
+    }
+    client_remove_key(&s->clients, client, key);
+}
+
+static void destroy_key(struct server *s, struct client *client, struct held_key *key)
+{
+    struct err err = {0};
+    struct job *job = job_new();
+    if (job == NULL) {
+        return; /* tried again by the next tick */
+    }
+    job->type = JOB_DESTROY;
+    job->client = client->id;
+    job->key_id = key->id;
+    job->login = key->login;
+    job->private_key = key->private_key;
+    key->destroying = true;
+    if (!pool_submit(s->pool, job, &err)) {
+        job_free(job);
+        key_is_gone(s, client, key); /* the token is down: its keys are */
+    }
+}
+
+void results_close_key(struct server *s, struct client *client, struct held_key *key)
+{
+    key->closing = true;
+    if (key->running == 0 && !key->destroying) {
+        destroy_key(s, client, key);
+    }
+}
+
+/* Takes the job's share of its key back. */
+static void release_key(struct server *s, const struct job *job)
+{
+    struct client *client = client_find(&s->clients, job->client);
+    struct held_key *key = client != NULL ? client_key(client, job->key_id) : NULL;
+    if (key == NULL) {
+        return;
+    }
+    if (key->running > 0) {
+        key->running--;
+    }
+    if (key->closing) {
+        results_close_key(s, client, key);
+    }
+}
+
+static void finish_open(struct server *s, struct connection *c, struct job *job)
+{
+    struct client *client = client_find(&s->clients, job->client);
+    struct held_key *key = NULL;
+    if (!job->ok) {
+        s->clients.keys--;
+    } else if (client == NULL || client->control == 0 || c == NULL ||
+               (key = client_add_key(client, &job->pair, job->point, &job->err)) == NULL) {
+        s->clients.keys--;
+        job->ok = false;
+        destroy_orphan(s, job);
+    }
+    if (c == NULL) {
+        return;
+    }
+    if (key == NULL) {
+        connection_answer_error(c, job->request_id, &job->err);
+        return;
+    }
+    key->login = job->login;
+    struct keyipc_message m = {.op = KEYIPC_OPEN | KEYIPC_ANSWER, .request_id = job->request_id};
+    m.u.open_answer.key_id = key->id;
+    m.u.open_answer.request_key = job->key;
+    memcpy(m.u.open_answer.client_point, job->pair.point, POINT_BYTES);
+    connection_answer(c, &m);
+}
+
+static void finish_derive(struct server *s, struct connection *c, const struct job *job)
+{
+    if (c != NULL && job->ok) {
+        struct keyipc_message m = {.op = KEYIPC_DERIVE | KEYIPC_ANSWER, .request_id = job->request_id};
+        m.u.derive_answer.response_key = job->key;
+        connection_answer(c, &m);
+    } else if (c != NULL) {
+        connection_answer_error(c, job->request_id, &job->err);
+    }
+    release_key(s, job);
+}
+
+static void finish_destroy(struct server *s, const struct job *job)
+{
+    struct client *client = client_find(&s->clients, job->client);
+    struct held_key *key = client != NULL ? client_key(client, job->key_id) : NULL;
+    if (key != NULL) {
+        key_is_gone(s, client, key);
+    }
+}
+
+static void finish(struct server *s, struct job *job)
+{
+    struct connection *c = job->answer ? server_connection(s, job->connection) : NULL;
+    if (c != NULL) {
+        c->pending--;
+    }
+    switch (job->type) {
+    case JOB_OPEN:
+        finish_open(s, c, job);
+        break;
+    case JOB_DERIVE:
+        finish_derive(s, c, job);
+        break;
+    case JOB_DESTROY:
+        finish_destroy(s, job);
+        break;
+    }
+}
+
+/* Keys of a login that is over: nothing is left of them in the token, or the sweep after the next login takes it. */
+static void drop_lost_keys(struct server *s)
+{
+    for (struct client *client = s->clients.first; client != NULL; client = client->next) {
+        for (size_t i = client->key_count; i-- > 0;) {
+            if (client->keys[i].login != s->login) {
+                key_is_gone(s, client, &client->keys[i]);
+            }
+        }
+    }
+}
+
+void results_collect(struct server *s)
+{
+    struct job_list done = {NULL, NULL, 0};
+    struct pool_state state;
+    pool_results(s->pool, &done);
+    for (struct job *job; (job = job_list_take(&done)) != NULL;) {
+        finish(s, job);
+        job_free(job);
+    }
+    pool_state(s->pool, &state);
+    if (state.login != s->login) {
+        s->login = state.login;
+        drop_lost_keys(s);
+    }
+    client_reap(&s->clients);
+}
+
+void results_cancelled(struct server *s, struct job_list *list)
+{
+    for (struct job *job; (job = job_list_take(list)) != NULL;) {
+        err_set(&job->err, ERR_CANCELLED, "cancelled");
+        finish(s, job);
+        job_free(job);
+    }
+}
+
+static void end_client(struct server *s, struct client *client)
+{
+    log_info("client %llu is gone; its %zu keys are destroyed", (unsigned long long)client->id,
+             client->key_count);
+    client->control = 0;
+    for (size_t i = 0; i < s->connection_count; i++) {
+        if (s->connections[i]->client == client) {
+            s->connections[i]->client = NULL;
+            s->connections[i]->state = CONNECTION_DEAD;
+        }
+    }
+    for (size_t i = client->key_count; i-- > 0;) {
+        results_close_key(s, client, &client->keys[i]);
+    }
+}
+
+void results_connection_gone(struct server *s, struct connection *c)
+{
+    struct job_list dropped = {NULL, NULL, 0};
+    pool_cancel_connection(s->pool, c->id, &dropped);
+    results_cancelled(s, &dropped);
+    if (c->client != NULL && c->client->control == c->id) {
+        end_client(s, c->client);
+    }
+    c->client = NULL;
+    client_reap(&s->clients);
+}
+
+void results_tick(struct server *s)
+{
+    int64_t now = clock_boot_s();
+    for (struct client *client = s->clients.first; client != NULL; client = client->next) {
+        for (size_t i = client->key_count; i-- > 0;) {
+            struct held_key *key = &client->keys[i];
+            if (!key->closing && now >= key->expires_s) {
+                log_info("a key of client %llu is %u s old: destroyed", (unsigned long long)client->id,
+                         client->max_key_age_s);
+                results_close_key(s, client, key);
+            } else if (key->closing && key->running == 0 && !key->destroying) {
+                destroy_key(s, client, key);
+            }
+        }
+    }
+    for (size_t i = 0; i < s->connection_count; i++) {
+        struct connection *c = s->connections[i];
+        if ((c->state == CONNECTION_NEW || c->state == CONNECTION_WAITING) && now >= c->hello_due_s) {
+            connection_cut(c, c->state == CONNECTION_NEW ? "no HELLO came" : "no client has its join secret");
+        }
+    }
+    client_reap(&s->clients);
+}

@@ -1,0 +1,28 @@
+/* The keyholder's loop: connections in, jobs to the pool, answers out. One thread; it never waits for the token. */
+#ifndef E2EE_HSM_SERVER_H
+#define E2EE_HSM_SERVER_H
+
+#include <sys/types.h>
+
+#include "hsm/pool.h"
+
+#define SERVER_ALLOW_MAX 32
+
+struct server_options {
+    const char *socket_path; /* NULL: none */
+    int channel;             /* the supervisor's descriptor (keyipc/start.h), -1: none */
+    int signals;             /* signalfd with SIGTERM, SIGINT and SIGHUP */
+    uint32_t max_key_age_s;
+    uint64_t max_derives;              /* of one key; 0: no limit */
+    size_t max_keys;                   /* of all clients together */
+    uid_t allow_uid[SERVER_ALLOW_MAX]; /* beside our own; for socket_path */
+    gid_t allow_gid[SERVER_ALLOW_MAX];
+    size_t allow_uid_count, allow_gid_count;
+};
+
+/* Serves until a signal or the end of the channel. Starts the pool on t and set and has stopped it when it returns; keys
+ * are then still in set. ready() is called once connections are accepted. */
+bool server_run(const struct server_options *options, struct token *t, struct key_set *set, unsigned threads,
+                void (*ready)(const struct server_options *), struct err *err) MUST_CHECK;
+
+#endif
