@@ -25,6 +25,7 @@
 #include <event2/thread.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "server/listener.h"
 #include "server/worker.h"
@@ -68,7 +69,7 @@ static inline void app_flood(struct fixture *f, struct http_call *call)
 {
     char piece[FLOOD_PIECE];
     bool more = true;
-    memset(piece, 'f', sizeof piece);
+    memset(piece, 'Z', sizeof piece);
     while (more && atomic_load(&f->flooded) < FLOOD_BYTES) {
         more = call_stream_write(call, piece, sizeof piece);
         atomic_fetch_add(&f->flooded, sizeof piece);
