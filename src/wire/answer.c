@@ -123,25 +123,26 @@ static void append_kept(const struct answer_event *event, struct buf *out, size_
 
 static void apply_edit(const struct answer_event *event, struct buf *out, const struct answer_edit *edit)
 {
-    const struct answer_choice *choice =
-        edit->which < event->choice_count ? &event->choices[edit->which] : NULL;
+    const char *finish;
     switch (edit->kind) {
     case ANSWER_EDIT_FIELD:
         json_append_string(out, (const char *)event->fields[edit->which].text,
                            event->fields[edit->which].text_len);
         break;
     case ANSWER_EDIT_FINISH:
-        if (choice->new_finish != NULL) {
-            json_append_string(out, choice->new_finish, strlen(choice->new_finish));
+        finish = event->choices[edit->which].new_finish;
+        if (finish != NULL) {
+            json_append_string(out, finish, strlen(finish));
         } else {
             append_kept(event, out, edit->span.start, edit->span.end);
         }
         break;
     case ANSWER_EDIT_FINISH_INSERT:
-        if (choice->new_finish != NULL) {
+        finish = event->choices[edit->which].new_finish;
+        if (finish != NULL) {
             buf_append_str(out, "\"finish_reason\":");
-            json_append_string(out, choice->new_finish, strlen(choice->new_finish));
-            buf_append_str(out, choice->bare ? "" : ",");
+            json_append_string(out, finish, strlen(finish));
+            buf_append_str(out, event->choices[edit->which].bare ? "" : ",");
         }
         break;
     case ANSWER_EDIT_CHOICES_INSERT:
