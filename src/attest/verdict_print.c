@@ -65,8 +65,7 @@ static void json_measurements(struct buf *out, const struct attest_verdict *v)
     buf_append_byte(out, '{');
     hex_member(out, "mrtd", m->mrtd, sizeof m->mrtd);
     for (int i = 0; i < 4; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "rtmr%d", i);
+        char name[] = {'r', 't', 'm', 'r', (char)('0' + i), '\0'};
         hex_member(out, name, m->rtmr[i], sizeof m->rtmr[i]);
     }
     hex_member(out, "mr_config_id", m->mr_config_id, sizeof m->mr_config_id);

@@ -66,11 +66,19 @@ static void add_node(struct upstream_headers *h, char *line)
     h->count++;
 }
 
+/* Copies text with its terminator to at; returns where that stands. upstream_headers_build counted the room. */
+static char *put(char *at, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(at, text, len + 1);
+    return at + len;
+}
+
 /* Writes "name: value" at *at and links it. */
 static void add_line(struct upstream_headers *h, char **at, const char *name, const char *value)
 {
     add_node(h, *at);
-    *at = stpcpy(stpcpy(stpcpy(*at, name), ": "), value) + 1;
+    *at = put(put(put(*at, name), ": "), value) + 1;
 }
 
 bool upstream_headers_build(struct upstream_headers *h, struct upstream_config *config, bool authorize,

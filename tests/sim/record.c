@@ -91,7 +91,8 @@ void record_attestation(void)
     size_t old = 0;
     while (old < attested_len && attested[old] <= now - 60000)
         old++;
-    memmove(attested, attested + old, (attested_len - old) * sizeof *attested);
+    if (old)
+        memmove(attested, attested + old, (attested_len - old) * sizeof *attested);
     attested_len -= old;
     attested = sim_resize(attested, (attested_len + 1) * sizeof *attested);
     attested[attested_len++] = now;

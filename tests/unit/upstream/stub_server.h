@@ -213,7 +213,7 @@ static bool stub_request(struct stub_conn *c)
         if (end != NULL) {
             head = (size_t)(end - text) + 4;
             const char *cl = strcasestr(text, "\r\nContent-Length:");
-            body = cl != NULL && cl < end ? (size_t)atol(cl + 17) : 0;
+            body = cl != NULL && cl < end ? strtoul(cl + 17, NULL, 10) : 0;
             cap = head + body > cap ? head + body : cap;
             text = realloc(text, cap + 1);
         }
