@@ -176,69 +176,66 @@ static void test_point_off_the_curve(void **state)
     bytes_free(&headers);
 }
 
+static const struct {
+    const char *body;
+    const char *rule;
+} bad_bodies[] = {
+    {"[1]", "json_invalid"},
+    {"{\"model\":\"sim-near\"", "json_invalid"},
+    {BODY "x", "json_trailing"},
+    {START USER ",\"seed\":1,\"seed\":2}", "json_duplicate_key"},
+    {START "\"messages\":[{\"role\":\"user\",\"content\":\"@S\",\"content\":\"@S\"}]}", "json_duplicate_key"},
+    {START USER ",\"x\":\"\xff\"}", "json_utf8"},
+    {START USER ",\"provider\":{}}", "unknown_key"},
+    {START USER ",\"stop\":\"END\"}", "forbidden_key"},
+    {START USER ",\"tools\":[]}", "forbidden_key"},
+    {START USER ",\"tool_choice\":\"auto\"}", "forbidden_key"},
+    {START USER ",\"response_format\":{\"type\":\"text\"}}", "forbidden_key"},
+    {START USER ",\"user\":\"me\"}", "forbidden_key"},
+    {START USER ",\"metadata\":{}}", "forbidden_key"},
+    {START USER ",\"prompt_cache_key\":\"k\"}", "forbidden_key"},
+    {START USER ",\"logprobs\":true}", "forbidden_key"},
+    {START USER ",\"temperature\":\"warm words\"}", "wrong_type"},
+    {START USER ",\"seed\":1.5}", "wrong_type"},
+    {START USER ",\"reasoning_effort\":\"words of the user\"}", "reasoning_effort"},
+    {START USER ",\"reasoning\":{\"note\":\"words\"}}", "reasoning_object"},
+    {START USER ",\"stream_options\":{\"note\":\"words\"}}", "stream_options"},
+    {"{\"model\":\"sim-near\"," VP "," USER "}", "stream_not_true"},
+    {"{\"model\":\"sim-near\",\"stream\":false," VP "," USER "}", "stream_not_true"},
+    {"{\"model\":\"sim-near\",\"stream\":true," USER "}", "venice_parameters"},
+    {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":false,"
+     "\"include_venice_system_prompt\":false}," USER "}",
+     "venice_parameters"},
+    {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":true}," USER "}",
+     "venice_parameters"},
+    {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":true,"
+     "\"include_venice_system_prompt\":false,\"character_slug\":\"x\"}," USER "}",
+     "venice_parameters"},
+    {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":true,"
+     "\"include_venice_system_prompt\":false,\"enable_web_search\":\"on\"}," USER "}",
+     "venice_parameters"},
+    {"{\"model\":\"sim-tee-only\",\"stream\":true," VP "," USER "}", "model_without_e2ee"},
+    {"{\"model\":\"llama-3.3-70b\",\"stream\":true," VP "," USER "}", "model_without_e2ee"},
+    {"{\"model\":\"sim-e2ee-without-tee\",\"stream\":true," VP "," USER "}", "model_without_e2ee"},
+    {"{\"stream\":true," VP "," USER "}", "model_missing"},
+    {START "\"messages\":[{\"role\":\"user\",\"name\":\"bob\",\"content\":\"@S\"}]}", "message_key"},
+    {START "\"messages\":[{\"role\":\"assistant\",\"content\":\"@S\",\"tool_calls\":[]}]}", "message_key"},
+    {START "\"messages\":[{\"role\":\"user\",\"tool_call_id\":\"x\",\"content\":\"@S\"}]}", "tool_call_id"},
+    {START "\"messages\":[{\"role\":\"wizard\",\"content\":\"@S\"}]}", "message_role"},
+    {START "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"@S\"}]}]}",
+     "plaintext_field"},
+    {START "\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}", "plaintext_field"},
+    {START "\"messages\":[{\"role\":\"user\",\"content\":5}]}", "plaintext_field"},
+    {START "\"messages\":[{\"role\":\"assistant\",\"content\":\"@S\",\"reasoning_content\":\"I thought\"}]}",
+     "plaintext_field"},
+    {START "\"messages\":[{\"role\":\"user\",\"content\":\"@A\"}]}", "content_parts"},
+    {START "\"messages\":[{\"role\":\"user\",\"content\":\"@U\"}]}", "sealed_utf8"},
+};
+
 static void test_bodies(void **state)
 {
-    static const struct {
-        const char *body;
-        const char *rule;
-    } rows[] = {
-        {"[1]", "json_invalid"},
-        {"{\"model\":\"sim-near\"", "json_invalid"},
-        {BODY "x", "json_trailing"},
-        {START USER ",\"seed\":1,\"seed\":2}", "json_duplicate_key"},
-        {START "\"messages\":[{\"role\":\"user\",\"content\":\"@S\",\"content\":\"@S\"}]}",
-         "json_duplicate_key"},
-        {START USER ",\"x\":\"\xff\"}", "json_utf8"},
-        {START USER ",\"provider\":{}}", "unknown_key"},
-        {START USER ",\"stop\":\"END\"}", "forbidden_key"},
-        {START USER ",\"tools\":[]}", "forbidden_key"},
-        {START USER ",\"tool_choice\":\"auto\"}", "forbidden_key"},
-        {START USER ",\"response_format\":{\"type\":\"text\"}}", "forbidden_key"},
-        {START USER ",\"user\":\"me\"}", "forbidden_key"},
-        {START USER ",\"metadata\":{}}", "forbidden_key"},
-        {START USER ",\"prompt_cache_key\":\"k\"}", "forbidden_key"},
-        {START USER ",\"logprobs\":true}", "forbidden_key"},
-        {START USER ",\"temperature\":\"warm words\"}", "wrong_type"},
-        {START USER ",\"seed\":1.5}", "wrong_type"},
-        {START USER ",\"reasoning_effort\":\"words of the user\"}", "reasoning_effort"},
-        {START USER ",\"reasoning\":{\"note\":\"words\"}}", "reasoning_object"},
-        {START USER ",\"stream_options\":{\"note\":\"words\"}}", "stream_options"},
-        {"{\"model\":\"sim-near\"," VP "," USER "}", "stream_not_true"},
-        {"{\"model\":\"sim-near\",\"stream\":false," VP "," USER "}", "stream_not_true"},
-        {"{\"model\":\"sim-near\",\"stream\":true," USER "}", "venice_parameters"},
-        {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":false,"
-         "\"include_venice_system_prompt\":false}," USER "}",
-         "venice_parameters"},
-        {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":true}," USER "}",
-         "venice_parameters"},
-        {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":true,"
-         "\"include_venice_system_prompt\":false,\"character_slug\":\"x\"}," USER "}",
-         "venice_parameters"},
-        {"{\"model\":\"sim-near\",\"stream\":true,\"venice_parameters\":{\"enable_e2ee\":true,"
-         "\"include_venice_system_prompt\":false,\"enable_web_search\":\"on\"}," USER "}",
-         "venice_parameters"},
-        {"{\"model\":\"sim-tee-only\",\"stream\":true," VP "," USER "}", "model_without_e2ee"},
-        {"{\"model\":\"llama-3.3-70b\",\"stream\":true," VP "," USER "}", "model_without_e2ee"},
-        {"{\"model\":\"sim-e2ee-without-tee\",\"stream\":true," VP "," USER "}", "model_without_e2ee"},
-        {"{\"stream\":true," VP "," USER "}", "model_missing"},
-        {START "\"messages\":[{\"role\":\"user\",\"name\":\"bob\",\"content\":\"@S\"}]}", "message_key"},
-        {START "\"messages\":[{\"role\":\"assistant\",\"content\":\"@S\",\"tool_calls\":[]}]}",
-         "message_key"},
-        {START "\"messages\":[{\"role\":\"user\",\"tool_call_id\":\"x\",\"content\":\"@S\"}]}",
-         "tool_call_id"},
-        {START "\"messages\":[{\"role\":\"wizard\",\"content\":\"@S\"}]}", "message_role"},
-        {START "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"@S\"}]}]}",
-         "plaintext_field"},
-        {START "\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}", "plaintext_field"},
-        {START "\"messages\":[{\"role\":\"user\",\"content\":5}]}", "plaintext_field"},
-        {START
-         "\"messages\":[{\"role\":\"assistant\",\"content\":\"@S\",\"reasoning_content\":\"I thought\"}]}",
-         "plaintext_field"},
-        {START "\"messages\":[{\"role\":\"user\",\"content\":\"@A\"}]}", "content_parts"},
-        {START "\"messages\":[{\"role\":\"user\",\"content\":\"@U\"}]}", "sealed_utf8"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        expect(0, RIGHT, rows[i].body, 400, "\"error\"", rows[i].rule);
+    for (size_t i = 0; i < sizeof bad_bodies / sizeof *bad_bodies; i++)
+        expect(0, RIGHT, bad_bodies[i].body, 400, "\"error\"", bad_bodies[i].rule);
 }
 
 /* What each server itself says to plaintext and to "". */
