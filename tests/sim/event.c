@@ -184,7 +184,9 @@ static bool error_now(struct stream *s)
 /* The synthetic piece number i: a few words and padding of size bytes in all. */
 static void synthetic(struct stream *s, struct bytes *out, long i)
 {
-    bytes_fmt(out, "chunk %ld ", i);
+    bytes_str(out, "chunk ");
+    bytes_number(out, i);
+    bytes_str(out, " ");
     while ((long)out->len < s->plan.size)
         bytes_add(out, "abcdefghijklmnopqrstuvwxyz012345",
                   (size_t)s->plan.size - out->len > 32 ? 32 : (size_t)s->plan.size - out->len);

@@ -71,9 +71,9 @@ static void set_option(struct plan *p, const char *key, size_t key_len, const ch
             p->fault = (struct fault_use){f, -1, f->value};
     }
     if (IS("at"))
-        p->fault.at = n;
+        p->asked.at = n;
     if (IS("value"))
-        p->fault.value = n;
+        p->asked.value = n;
     if (IS("key"))
         p->key = VALUE("response") ? KEY_PER_RESPONSE : KEY_PER_FIELD;
     if (IS("field"))
@@ -157,6 +157,7 @@ static void read_request(struct plan *p, const struct chat *chat)
 void plan_make(struct plan *p, const struct chat *chat)
 {
     *p = (struct plan){.fault = chat->fault,
+                       .asked = {NULL, -1, -1},
                        .delay_ms = plan_defaults.delay_ms,
                        .first_ms = plan_defaults.first_ms,
                        .piece = plan_defaults.piece,
@@ -171,6 +172,10 @@ void plan_make(struct plan *p, const struct chat *chat)
     if (p->key == KEY_BY_FLAVOUR)
         p->key = chat->model->flavour == FLAVOUR_DV ? KEY_PER_RESPONSE : KEY_PER_FIELD;
     read_prompt(p, chat);
+    if (p->asked.at >= 0)
+        p->fault.at = p->asked.at;
+    if (p->asked.value >= 0)
+        p->fault.value = p->asked.value;
     if (p->piece < 1)
         p->piece = 1;
     if (fault_is(&p->fault, F_KEY_CHANGE))

@@ -17,9 +17,9 @@ struct plan_defaults {
 extern struct plan_defaults plan_defaults;
 
 struct plan {
-    struct fault_use fault;
-    struct bytes text, reasoning; /* of choice 0; the others get a prefix */
-    long chunks, size;            /* chunks > 0: that many synthetic pieces of size bytes instead of text */
+    struct fault_use fault, asked; /* asked: only the prompt's at and value, -1 when not given */
+    struct bytes text, reasoning;  /* of choice 0; the others get a prefix */
+    long chunks, size;             /* chunks > 0: that many synthetic pieces of size bytes instead of text */
     long delay_ms, first_ms, piece;
     const char *reasoning_field; /* reasoning_content, reasoning, or both */
     char finish[32];

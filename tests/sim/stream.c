@@ -20,6 +20,7 @@ static void stream_free(struct stream *s)
     bytes_free(&s->event);
     bytes_free(&s->field);
     bytes_free(&s->last_field);
+    bytes_free(&s->head);
     EVP_MD_CTX_free(s->hash);
     free(s);
 }

@@ -29,8 +29,8 @@ struct stream {
     const char *flood_unit;
     long completion_tokens, events;
     char id[48];
-    struct bytes json, event, field, last_field; /* work buffers, reused */
-    EVP_MD_CTX *hash;                            /* of all emitted bytes; NULL in prepared mode */
+    struct bytes json, event, field, last_field, head; /* work buffers, reused */
+    EVP_MD_CTX *hash;                                  /* of all emitted bytes; NULL in prepared mode */
 };
 
 /* Takes over chat. mode is for requests without E2EE; otherwise the plan decides. */

@@ -68,14 +68,18 @@ void bytes_str(struct bytes *b, const char *s)
 void bytes_fmt(struct bytes *b, const char *fmt, ...)
 {
     va_list ap;
-    va_start(ap, fmt);
-    int need = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
-    char *to = (char *)bytes_room(b, (size_t)need + 1);
-    va_start(ap, fmt);
-    vsnprintf(to, (size_t)need + 1, fmt, ap);
-    va_end(ap);
-    b->len += (size_t)need;
+    size_t room = 256;
+    for (int i = 0; i < 2; i++) { /* once more when the first guess was too small */
+        char *to = (char *)bytes_room(b, room);
+        va_start(ap, fmt);
+        size_t need = (size_t)vsnprintf(to, room, fmt, ap);
+        va_end(ap);
+        if (need < room) {
+            b->len += need;
+            return;
+        }
+        room = need + 1;
+    }
 }
 
 void bytes_hex(struct bytes *b, const void *data, size_t len)
@@ -99,6 +103,18 @@ void bytes_json(struct bytes *b, const char *s, size_t len)
             bytes_add(b, &c, 1);
     }
     bytes_add(b, "\"", 1);
+}
+
+void bytes_number(struct bytes *b, long n)
+{
+    char digits[24], *p = digits + sizeof digits;
+    unsigned long v = n < 0 ? 0ul - (unsigned long)n : (unsigned long)n;
+    do
+        *--p = (char)('0' + v % 10);
+    while (v /= 10);
+    if (n < 0)
+        *--p = '-';
+    bytes_add(b, p, (size_t)(digits + sizeof digits - p));
 }
 
 void bytes_clear(struct bytes *b)

@@ -24,6 +24,7 @@ struct bytes {
 void bytes_add(struct bytes *b, const void *data, size_t len);
 void bytes_str(struct bytes *b, const char *s);
 void bytes_fmt(struct bytes *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void bytes_number(struct bytes *b, long n);
 void bytes_hex(struct bytes *b, const void *data, size_t len); /* appends lowercase hex */
 void bytes_json(struct bytes *b, const char *s, size_t len);   /* appends a quoted JSON string */
 void bytes_clear(struct bytes *b);
