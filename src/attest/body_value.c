@@ -20,6 +20,14 @@ void body_value_free(struct body_value *o)
     buf_free(&o->text);
 }
 
+/* No buffer here is smaller than the body, so that one which fails means that memory ran out. */
+static bool unescape(struct buf *out, const struct json_doc *doc, const struct json_node *node,
+                     const char *name, struct err *err)
+{
+    return json_string_get(doc, node, out) || err_set(err, out->failed ? ERR_MEMORY : ERR_INVALID, "%s %s",
+                                                      out->failed ? "no memory for" : "no text in", name);
+}
+
 /* The text of a value into out: an object or array as it stands, a string unescaped, and again while that is once
  * more a JSON string. */
 bool body_value_text(struct buf *out, const struct json_doc *doc, const struct json_node *node,
@@ -34,8 +42,7 @@ bool body_value_text(struct buf *out, const struct json_doc *doc, const struct j
     buf_reset(out);
     if (node->type != JSON_STRING) {
         buf_append(out, doc->text + node->start, node->end - node->start);
-    } else if (!json_string_get(doc, node, out)) {
-        err_set(err, ERR_INVALID, "%s does not unescape", name);
+    } else if (!unescape(out, doc, node, name, err)) {
         goto out;
     }
     for (int i = 0; i < ENCODINGS_MAX && !out->failed && out->len > 0 && out->data[0] == '"'; i++) {
@@ -44,12 +51,11 @@ bool body_value_text(struct buf *out, const struct json_doc *doc, const struct j
             err_context(err, "%s", name);
             goto out;
         }
-        if (!json_string_get(&inner, json_root(&inner), out)) {
-            err_set(err, ERR_INVALID, "%s does not unescape", name);
+        if (!unescape(out, &inner, json_root(&inner), name, err)) {
             goto out;
         }
     }
-    ok = buf_check(out, name, err);
+    ok = !out->failed || err_set(err, ERR_MEMORY, "no memory for %s", name);
 out:
     json_doc_free(&inner);
     buf_free(&text);
@@ -97,11 +103,13 @@ bool body_value_quote(struct buf *out, const struct json_doc *doc, const struct 
     struct buf text;
     bool ok = false;
 
-    buf_init(&text, BODY_QUOTE_TEXT_BYTES);
+    buf_init(&text, LIMIT_ATTESTATION_BYTES);
     buf_reset(out);
-    if (!json_string_get(doc, node, &text) || text.len == 0) {
-        err_set(err, ERR_INVALID, "the quote is no text, empty or longer than %d characters",
-                BODY_QUOTE_TEXT_BYTES);
+    if (!unescape(&text, doc, node, "the quote", err)) {
+        goto out;
+    }
+    if (text.len == 0 || text.len > BODY_QUOTE_TEXT_BYTES) {
+        err_set(err, ERR_INVALID, "the quote is empty or longer than %d characters", BODY_QUOTE_TEXT_BYTES);
         goto out;
     }
     if (text.len % 2 == 0 && is_hex_digits(text.data, text.len)) {

@@ -45,8 +45,9 @@ bool intel_within(struct intel *w, const char *id, const char *what, int64_t fro
                                 (long long)(now - until));
         }
         w->stale = now - until > w->stale ? now - until : w->stale;
-        w->at = until < w->at ? until : w->at;
     }
+    /* OpenSSL takes nextUpdate itself for too late. */
+    w->at = until - 1 < w->at ? until - 1 : w->at;
     return true;
 }
 

@@ -31,12 +31,13 @@ void policy_free(struct attest_policy *p)
     policy_init(p);
 }
 
+/* On a line of its own: inih keeps comments behind a continued list. */
 static void show_origin(struct buf *out, const struct attest_policy *p, enum policy_setting setting)
 {
     if (p->lines[setting] > 0) {
-        buf_appendf(out, "    ; %s, line %d\n", p->source, p->lines[setting]);
+        buf_appendf(out, "; %s, line %d:\n", p->source, p->lines[setting]);
     } else {
-        buf_append_str(out, "    ; built in\n");
+        buf_append_str(out, "; built in:\n");
     }
 }
 
@@ -54,22 +55,25 @@ static const char *mode_meaning(enum policy_pins mode, const char **name)
 
 static void show_tcb(struct buf *out, const struct attest_policy *p)
 {
-    buf_append_str(out, "[tcb]\naccept = ");
+    buf_append_str(out, "[tcb]\n");
+    show_origin(out, p, POLICY_SET_ACCEPT);
+    buf_append_str(out, "accept = ");
     for (unsigned i = TCB_NONE + 1, n = 0; i < TCB_STATUS_COUNT; i++) {
         if (p->accept & TCB_BIT(i)) {
             buf_appendf(out, "%s%s", n++ > 0 ? ", " : "", tcb_status_name((enum tcb_status)i));
         }
     }
-    show_origin(out, p, POLICY_SET_ACCEPT);
-    buf_appendf(out, "min_evaluation = %llu", (unsigned long long)p->min_evaluation);
+    buf_append_byte(out, '\n');
     show_origin(out, p, POLICY_SET_MIN_EVALUATION);
+    buf_appendf(out, "min_evaluation = %llu\n", (unsigned long long)p->min_evaluation);
+    show_origin(out, p, POLICY_SET_ADVISORIES);
     buf_append_str(out, p->advisory_count > 0 ? "allow_advisories = " : "; allow_advisories: none");
     for (size_t i = 0; i < p->advisory_count; i++) {
         buf_appendf(out, "%s%s", i > 0 ? ",\n  " : "", p->advisories[i]);
     }
-    show_origin(out, p, POLICY_SET_ADVISORIES);
-    buf_appendf(out, "allow_stale = %lld", (long long)p->allow_stale_s);
+    buf_append_byte(out, '\n');
     show_origin(out, p, POLICY_SET_ALLOW_STALE);
+    buf_appendf(out, "allow_stale = %lld\n", (long long)p->allow_stale_s);
 }
 
 /* The output is itself a policy file. */
@@ -80,10 +84,11 @@ bool policy_show(const struct attest_policy *p, struct buf *out, struct err *err
     buf_free(out);
     buf_init(out, POLICY_FILE_BYTES);
     show_tcb(out, p);
-    buf_appendf(out, "\n[pins]\n; %s\nmode = %s", meaning, name);
+    buf_appendf(out, "\n[pins]\n; %s\n", meaning);
     show_origin(out, p, POLICY_SET_PINS);
-    buf_appendf(out, "\n[gpu]\ncheck = %s", p->gpu_enforced ? "enforce" : "report");
+    buf_appendf(out, "mode = %s\n\n[gpu]\n", name);
     show_origin(out, p, POLICY_SET_GPU);
+    buf_appendf(out, "check = %s\n", p->gpu_enforced ? "enforce" : "report");
     for (size_t i = 0; i < p->accepted_count; i++) {
         buf_append_byte(out, '\n');
         pins_write(out, &p->accepted[i]);

@@ -4,30 +4,63 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <ctype.h>
 #include <dirent.h>
 
 #include "attest/attest.h"
+#include "attest/quote.h"
+#include "attest/signed_json.h"
 #include "base/mem.h"
 #include "fault.h"
 #include "vectors.h"
+
+#ifdef E2EE_SANITIZED
+#define FLIP_STRIDE 5 /* sanitizers make each verification slow; the plain build flips every byte */
+#else
+#define FLIP_STRIDE 1
+#endif
+#define OWN_VECTORS E2EE_SOURCE_DIR "/tests/vectors"
 
 /* Which check refuses a vector, by the start of the folder's name: the kind of reason that expected.json gives in words
  * of its own. */
 static const struct {
     const char *name, *check;
 } reasons[] = {
-    {"neg/01", "pck.format"},         {"neg/02", "quote.signature"},    {"neg/03", "quote.signature"},
-    {"neg/04", "quote.signature"},    {"neg/05", "quote.signature"},    {"neg/06", "qe.binding"},
-    {"neg/07", "qe.signature"},       {"neg/08", "qe.signature"},       {"neg/09", "qe.binding"},
-    {"neg/10", "quote.format"},       {"neg/11", "quote.format"},       {"neg/12", "quote.format"},
-    {"neg/13", "quote.format"},       {"neg/14", "quote.format"},       {"neg/15", "quote.format"},
-    {"neg/16", "quote.format"},       {"neg/17", "quote.format"},       {"neg/18", "qe.signature"},
-    {"neg/19", "tcb_info.signature"}, {"neg/20", "tcb_info.signature"}, {"neg/21", "qe_identity"},
-    {"neg/22", "pck.crl"},            {"neg/23", "pck.crl"},            {"neg/24", "quote.format"},
-    {"neg/25", "quote.format"},       {"policy/01", "tcb.status"},      {"policy/02", "tcb.status"},
-    {"policy/03", "tcb.level"},       {"policy/04", "collateral"},      {"policy/05", "collateral"},
-    {"policy/06", "pck.crl"},         {"policy/07", "pck.crl"},         {"policy/08", "tcb_info.platform"},
-    {"policy/09", "tcb.level"},       {"sigonly/", "collateral"},
+    {"neg/01", "pck.format"},
+    {"neg/02", "quote.signature"},
+    {"neg/03", "quote.signature"},
+    {"neg/04", "quote.signature"},
+    {"neg/05", "quote.signature"},
+    {"neg/06", "qe.binding"},
+    {"neg/07", "qe.signature"},
+    {"neg/08", "qe.signature"},
+    {"neg/09", "qe.binding"},
+    {"neg/10", "quote.format"},
+    {"neg/11", "quote.format"},
+    {"neg/12", "quote.format"},
+    {"neg/13", "quote.format"},
+    {"neg/14", "quote.format"},
+    {"neg/15", "quote.format"},
+    {"neg/16", "quote.format"},
+    {"neg/17", "quote.format"},
+    {"neg/18", "qe.signature"},
+    {"neg/19", "tcb_info.signature"},
+    {"neg/20", "tcb_info.signature"},
+    {"neg/21", "qe_identity"},
+    {"neg/22", "pck.crl"},
+    {"neg/23", "pck.crl"},
+    {"neg/24", "quote.format"},
+    {"neg/25", "quote.format"},
+    {"policy/01", "tcb.status"},
+    {"policy/02", "tcb.status"},
+    {"policy/03", "tcb.level"},
+    {"policy/04", "collateral"},
+    {"policy/05", "collateral"},
+    {"policy/06", "pck.crl"},
+    {"policy/07", "pck.crl"},
+    {"policy/08", "tcb_info.platform"},
+    {"policy/09", "tcb.level"},
+    {"sigonly/", "collateral"},
 };
 
 struct run {
@@ -125,8 +158,8 @@ static void check_folder(struct run *r, const char *name, const char *dir)
     const struct attest_verdict *v = r->v;
     if (strcmp(v->verified ? "verified" : "refused", e.verdict) != 0 ||
         strcmp(v->tcb_status != TCB_NONE ? tcb_status_name(v->tcb_status) : "", e.tcb_status) != 0) {
-        fail_msg("%s: %s (%s), expected %s %s", name, v->verified ? "verified" : "refused", v->reason, e.verdict,
-                 e.tcb_status);
+        fail_msg("%s: %s (%s), expected %s %s", name, v->verified ? "verified" : "refused", v->reason,
+                 e.verdict, e.tcb_status);
     }
     if (!v->verified) {
         bool known = false;
@@ -135,7 +168,8 @@ static void check_folder(struct run *r, const char *name, const char *dir)
                 size_t len = strlen(reasons[i].check);
                 known = true;
                 if (strncmp(v->reason, reasons[i].check, len) != 0 || v->reason[len] != ':') {
-                    fail_msg("%s: refused for %s, expected %s (%s)", name, v->reason, reasons[i].check, e.reason);
+                    fail_msg("%s: refused for %s, expected %s (%s)", name, v->reason, reasons[i].check,
+                             e.reason);
                 }
             }
         }
@@ -162,7 +196,6 @@ static void check_folder(struct run *r, const char *name, const char *dir)
     }
     buf_free(&json);
 }
-
 
 static size_t check_all_in(struct run *r, const char *root, const char *kind)
 {
@@ -200,10 +233,253 @@ static void shared_vectors(void **state)
     run_free(&r);
 }
 
+/* The part of them that is in this tree. */
+static void own_vectors(void **state)
+{
+    struct run r;
+    (void)state;
+    run_init(&r);
+    assert_int_equal(check_all_in(&r, OWN_VECTORS, "pos"), 4);
+    assert_int_equal(check_all_in(&r, OWN_VECTORS, "policy"), 2);
+    assert_int_equal(check_all_in(&r, OWN_VECTORS, "sigonly"), 1);
+    run_free(&r);
+}
+
+/* One bit of each byte: nothing that was flipped is ever accepted. The only bytes that may change without effect are
+ * those behind the signature data: 4936 to 5005 of this quote, zero padding that is never read. */
+static void every_byte_flipped(void **state)
+{
+    const char *dir = OWN_VECTORS "/pos/01-v4-b0c06f-dcap-qvl";
+    const size_t padding = 4936, size = 5006;
+    struct vector_expectation e;
+    struct run r;
+    (void)state;
+    run_init(&r);
+    assert_true(vectors_expectation(&e, dir));
+    judge(&r, dir, e.at);
+    assert_true(r.v->verified);
+    assert_int_equal(r.quote.len, size);
+    for (size_t i = 0; i < size; i += FLIP_STRIDE) {
+        struct err err = {0};
+        struct attest_input in = {.quote = r.quote.data, .quote_len = size, .collateral = &r.collateral};
+        r.quote.data[i] ^= (uint8_t)(1U << i % 8);
+        assert_true(attest_verify(&in, &r.policy, e.at, r.v, &err));
+        if (r.v->verified != (i >= padding)) {
+            fail_msg("byte %zu flipped: %s", i, r.v->verified ? "accepted" : r.v->reason);
+        }
+        r.quote.data[i] ^= (uint8_t)(1U << i % 8);
+    }
+    run_free(&r);
+}
+
+/* Each byte of each piece of collateral, every seventh to save time: PEM line ends and JSON white space outside the
+ * signed value are all that nothing covers, so a flip there may pass or not, but never changes the status. */
+static void collateral_flipped(void **state)
+{
+    const char *dir = OWN_VECTORS "/pos/01-v4-b0c06f-dcap-qvl";
+    struct vector_expectation e;
+    struct run r;
+    (void)state;
+    run_init(&r);
+    assert_true(vectors_expectation(&e, dir));
+    judge(&r, dir, e.at);
+    struct buf *parts[] = {&r.collateral.tcb_info, &r.collateral.qe_identity, &r.collateral.tcb_info_chain,
+                           &r.collateral.pck_crl, &r.collateral.root_crl};
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
+        for (size_t i = p; i < parts[p]->len; i += 7) {
+            struct err err = {0};
+            struct attest_input in = {
+                .quote = r.quote.data, .quote_len = r.quote.len, .collateral = &r.collateral};
+            parts[p]->data[i] ^= (uint8_t)(1U << i % 8);
+            assert_true(attest_verify(&in, &r.policy, e.at, r.v, &err));
+            /* The case of a hex digit of the signature means nothing. */
+            bool same = p < 2 && parts[p]->len - i < 132 && isxdigit(parts[p]->data[i]) && i % 8 == 5;
+            if (r.v->verified && !same) {
+                fail_msg("part %zu, byte %zu flipped: accepted", p, i);
+            }
+            parts[p]->data[i] ^= (uint8_t)(1U << i % 8);
+        }
+    }
+    run_free(&r);
+}
+
+/* Every length of the quote shorter than its signature data. */
+static void quote_cut(void **state)
+{
+    const char *dir = OWN_VECTORS "/pos/14-v5-td15-go-tdx-guest";
+    struct vector_expectation e;
+    struct run r;
+    struct quote q;
+    (void)state;
+    run_init(&r);
+    assert_true(vectors_expectation(&e, dir));
+    judge(&r, dir, e.at);
+    assert_true(r.v->verified);
+    assert_true(quote_parse(&q, r.quote.data, r.quote.len, NULL));
+    for (size_t len = 0; len < q.used; len++) {
+        struct quote cut;
+        uint8_t *exact = mem_alloc(len);
+        assert_non_null(exact);
+        if (len > 0) {
+            memcpy(exact, r.quote.data, len);
+        }
+        assert_false(quote_parse(&cut, exact, len, NULL));
+        assert_null(cut.bytes);
+        mem_free(exact);
+    }
+    run_free(&r);
+}
+
+/* The collateral JSON of other tools says the same as the folder, and a PCCS's hex and a PEM are the CRL. */
+static void other_forms(void **state)
+{
+    const char *dir = OWN_VECTORS "/pos/01-v4-b0c06f-dcap-qvl";
+    struct collateral c;
+    struct vector_expectation e;
+    struct signed_json tcb, qe;
+    struct buf json;
+    struct err err = {0};
+    struct run r;
+    int64_t from, until;
+    (void)state;
+    run_init(&r);
+    assert_true(vectors_expectation(&e, dir));
+    judge(&r, dir, e.at);
+    const struct collateral *o = &r.collateral;
+    assert_true(signed_json_parse(&tcb, (const char *)o->tcb_info.data, o->tcb_info.len, "tcbInfo", &err));
+    assert_true(signed_json_parse(&qe, (const char *)o->qe_identity.data, o->qe_identity.len,
+                                  "enclaveIdentity", &err));
+    buf_init(&json, VECTORS_BYTES_MAX);
+    buf_append_str(&json, "{\"tcb_info\":");
+    json_append_string(&json, tcb.doc.text + tcb.value->start, tcb.value->end - tcb.value->start);
+    buf_append_str(&json, ",\"tcb_info_signature\":\"");
+    buf_append_hex(&json, tcb.signature, sizeof tcb.signature);
+    buf_append_str(&json, "\",\"qe_identity\":");
+    json_append_string(&json, qe.doc.text + qe.value->start, qe.value->end - qe.value->start);
+    buf_append_str(&json, ",\"qe_identity_signature\":\"");
+    buf_append_hex(&json, qe.signature, sizeof qe.signature);
+    buf_append_str(&json, "\",\"tcb_info_issuer_chain\":");
+    json_append_string(&json, (const char *)o->tcb_info_chain.data, o->tcb_info_chain.len);
+    buf_append_str(&json, ",\"qe_identity_issuer_chain\":");
+    json_append_string(&json, (const char *)o->qe_identity_chain.data, o->qe_identity_chain.len);
+    buf_append_str(&json, ",\"pck_crl\":\"");
+    buf_append_hex(&json, o->pck_crl.data, o->pck_crl.len);
+    buf_append_str(&json, "\",\"root_ca_crl\":\"");
+    buf_append_hex(&json, o->root_crl.data, o->root_crl.len);
+    buf_append_str(&json, "\"}");
+    collateral_init(&c);
+    if (!collateral_parse_json(&c, (const char *)json.data, json.len, &err)) {
+        fail_msg("%s", err.message);
+    }
+    struct attest_input in = {.quote = r.quote.data, .quote_len = r.quote.len, .collateral = &c};
+    assert_true(attest_verify(&in, &r.policy, e.at, r.v, &err));
+    assert_true(r.v->verified);
+    assert_true(collateral_validity(&c, &from, &until, &err));
+    assert_true(from <= e.at && e.at <= until);
+    for (size_t len = 0; len < json.len; len += 97) {
+        assert_false(collateral_parse_json(&c, (const char *)json.data, len, &err));
+        assert_int_equal(c.tcb_info.len, 0);
+    }
+    struct collateral_key key;
+    assert_true(attest_collateral_key(&in, &key, &err));
+    assert_memory_equal(key.fmspc, "\xb0\xc0\x6f\0\0\0", 6);
+    assert_false(key.processor_ca);
+    signed_json_free(&tcb);
+    signed_json_free(&qe);
+    collateral_free(&c);
+    buf_free(&json);
+    run_free(&r);
+}
+
+/* A whole body of each of two shapes, with its nonce: verified; with collateral that has expired: the policy's grace. */
+static void bodies_and_grace(void **state)
+{
+    static const char *const names[] = {"pos/03-v4-venice-gemma_3_27b_p", "pos/07-v4-venice-live_evidence"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char dir[1024];
+        struct vector_expectation e;
+        struct buf text;
+        struct err err = {0};
+        struct run r;
+        run_init(&r);
+        snprintf(dir, sizeof dir, "%s/%s", OWN_VECTORS, names[i]);
+        assert_true(vectors_expectation(&e, dir));
+        judge(&r, dir, e.at);
+        assert_true(vectors_read(&text, dir, "attestation.json"));
+        struct attest_input in = {.body = (const char *)text.data,
+                                  .body_len = text.len,
+                                  .nonce = e.nonce,
+                                  .collateral = &r.collateral};
+        assert_true(attest_verify(&in, &r.policy, e.at, r.v, &err));
+        if (!r.v->verified) {
+            fail_msg("%s: %s", names[i], r.v->reason);
+        }
+        assert_true(r.v->has_point && r.v->not_after > e.at);
+        int64_t late = r.v->platform.collateral_expires + 1000;
+        in.body = NULL;
+        in.quote = r.quote.data;
+        in.quote_len = r.quote.len;
+        r.policy.allow_stale_s = 999;
+        assert_true(attest_verify(&in, &r.policy, late, r.v, &err));
+        assert_false(r.v->verified);
+        r.policy.allow_stale_s = 1000;
+        assert_true(attest_verify(&in, &r.policy, late, r.v, &err));
+        if (!r.v->verified) {
+            fail_msg("%s: %s", names[i], r.v->reason);
+        }
+        assert_int_equal(verdict_find(r.v, "collateral.age")->result, CHECK_FAIL);
+        in.floor.tcb_evaluation = r.v->platform.tcb_evaluation + 1;
+        assert_true(attest_verify(&in, &r.policy, e.at, r.v, &err));
+        assert_int_equal(strncmp(r.v->reason, "rollback:", 9), 0);
+        in.floor.tcb_evaluation = 0;
+        r.policy.min_evaluation = 1000;
+        assert_true(attest_verify(&in, &r.policy, e.at, r.v, &err));
+        assert_int_equal(strncmp(r.v->reason, "tcb.evaluation:", 15), 0);
+        buf_free(&text);
+        run_free(&r);
+    }
+}
+
+/* Memory fails at the first, second, … allocation: no verdict, or the right one. */
+static void allocation_failures(void **state)
+{
+    const char *dir = OWN_VECTORS "/pos/07-v4-venice-live_evidence";
+    struct vector_expectation e;
+    struct buf text;
+    struct run r;
+    (void)state;
+    run_init(&r);
+    assert_true(vectors_expectation(&e, dir));
+    judge(&r, dir, e.at);
+    assert_true(vectors_read(&text, dir, "attestation.json"));
+    struct attest_input in = {
+        .body = (const char *)text.data, .body_len = text.len, .nonce = e.nonce, .collateral = &r.collateral};
+    for (size_t n = 1;; n++) {
+        struct err err = {0};
+        fault_alloc_at(n);
+        bool ok = attest_verify(&in, &r.policy, e.at, r.v, &err);
+        bool hit = fault_alloc_hit();
+        fault_alloc_at(0);
+        assert_true(ok || !r.v->verified);
+        assert_true(ok || err.kind == ERR_MEMORY);
+        assert_false(ok && hit && !r.v->verified);
+        if (!hit) {
+            assert_true(ok && r.v->verified);
+            break;
+        }
+    }
+    buf_free(&text);
+    run_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shared_vectors),
+        cmocka_unit_test(shared_vectors),   cmocka_unit_test(own_vectors),
+        cmocka_unit_test(quote_cut),        cmocka_unit_test(every_byte_flipped),
+        cmocka_unit_test(other_forms),      cmocka_unit_test(collateral_flipped),
+        cmocka_unit_test(bodies_and_grace), cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests_name("vectors", tests, NULL, NULL);
 }
