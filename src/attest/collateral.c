@@ -96,11 +96,11 @@ bool collateral_set_crl(struct buf *out, const uint8_t *data, size_t len, struct
                        "no room for a CRL");
     }
     len = strlen(text);
-    char *begin = strstr(text, PEM_CRL_BEGIN), *end = strstr(text, PEM_CRL_END);
-    bool pem = begin != NULL && end != NULL && begin < end;
-    bool ok = pem ? decode_crl(out, begin + strlen(PEM_CRL_BEGIN),
-                               (size_t)(end - begin) - strlen(PEM_CRL_BEGIN), false)
-                  : decode_crl(out, text, len, true);
+    char *begin = strstr(text, PEM_CRL_BEGIN);
+    char *inner = begin != NULL ? begin + strlen(PEM_CRL_BEGIN) : NULL;
+    char *end = inner != NULL ? strstr(inner, PEM_CRL_END) : NULL;
+    bool ok =
+        end != NULL ? decode_crl(out, inner, (size_t)(end - inner), false) : decode_crl(out, text, len, true);
     bool memory = out->failed;
     mem_free(text);
     if (!ok) {

@@ -26,6 +26,18 @@ static bool refuse(struct reader *r, const char *why)
     return false;
 }
 
+/* Letters, digits and a few signs, blanks too where a name may have them: what is shown is read again as the same. */
+static bool is_name(const char *text, bool blanks)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+@*";
+    for (const char *p = text; *p != '\0'; p++) {
+        if (strchr(allowed, *p) == NULL && !(blanks && *p == ' ')) {
+            return false;
+        }
+    }
+    return text[0] != '\0';
+}
+
 /* Called for each entry of a list "a, b, c". */
 typedef bool (*entry_fn)(struct reader *r, const char *entry);
 
@@ -68,8 +80,9 @@ static bool add_status(struct reader *r, const char *entry)
 static bool add_advisory(struct reader *r, const char *entry)
 {
     struct attest_policy *p = r->policy;
-    if (strlen(entry) >= VERDICT_ADVISORY_BYTES || p->advisory_count == POLICY_ADVISORIES_MAX) {
-        return refuse(r, "allow_advisories has too many or too long entries");
+    if (!is_name(entry, false) || strlen(entry) >= VERDICT_ADVISORY_BYTES ||
+        p->advisory_count == POLICY_ADVISORIES_MAX) {
+        return refuse(r, "allow_advisories has too many, too long or odd entries");
     }
     snprintf(p->advisories[p->advisory_count++], VERDICT_ADVISORY_BYTES, "%s", entry);
     return true;
@@ -162,7 +175,7 @@ static struct attest_pin *pin_of(struct reader *r, const char *label)
             return &p->accepted[i];
         }
     }
-    if (label[0] == '\0' || strlen(label) >= VERDICT_NAME_BYTES) {
+    if (!is_name(label, true) || strlen(label) >= VERDICT_NAME_BYTES) {
         refuse(r, "a pin's section is [pin LABEL], with a label of at most 63 characters");
         return NULL;
     }
@@ -204,7 +217,7 @@ static bool set_software(struct reader *r, const char *label, const char *key, c
         return false;
     }
     if (strcmp(key, "model") == 0) {
-        if (value[0] == '\0' || strlen(value) > POLICY_MODEL_BYTES) {
+        if (!is_name(value, false) || strlen(value) > POLICY_MODEL_BYTES) {
             return refuse(r, "model is a catalogue id, or *");
         }
         snprintf(want->model, sizeof want->model, "%s", value);
@@ -212,7 +225,7 @@ static bool set_software(struct reader *r, const char *label, const char *key, c
     }
     if (strcmp(key, "key_provider") == 0) {
         want->has_key_provider = true;
-        if (value[0] == '\0' || strlen(value) >= sizeof want->key_provider) {
+        if (!is_name(value, false) || strlen(value) >= sizeof want->key_provider) {
             return refuse(r, "key_provider is kms, local-sgx, tpm or none");
         }
         snprintf(want->key_provider, sizeof want->key_provider, "%s", value);

@@ -12,6 +12,7 @@ bool signed_json_parse(struct signed_json *out, const char *text, size_t len, co
     memset(out, 0, sizeof *out);
     json_doc_init(&out->doc);
     if (!json_parse(&out->doc, text, len, SIGNED_JSON_NODES, err)) {
+        signed_json_free(out);
         return false;
     }
     const struct json_node *root = json_root(&out->doc);
