@@ -1,6 +1,7 @@
 #include "hsm/watchdog.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -88,9 +89,14 @@ static void *watch(void *unused)
 bool watchdog_start(unsigned limit_s, void (*on_hang)(const char *call), struct err *err)
 {
     pthread_t thread;
+    sigset_t all, before;
     limit_ns = (int64_t)limit_s * CLOCK_NS_PER_S;
     hang_callback = on_hang;
+    /* A process's signal goes to any thread that does not block it: here it would end the process, keys and all. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&thread, NULL, watch, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed != 0) {
         return err_errno(err, ERR_IO, failed, "cannot start the watchdog thread");
     }
