@@ -65,6 +65,9 @@ static bool on_signals(struct server *s)
     struct signalfd_siginfo info;
     bool go_on = true;
     while (read(s->options->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (s->options->channel >= 0) {
+            continue; /* a terminal or a service manager signals the whole group: the supervisor ends us, last */
+        }
         if (info.ssi_signo != SIGHUP) { /* nothing is read again: a changed PIN is, at the next login */
             log_info("signal %u: ending", info.ssi_signo);
             go_on = false;

@@ -171,7 +171,7 @@ static bool open_content(struct chat *chat, cJSON *message, bool is_user, struct
     struct bytes plain = {0}, text = {0}, words = {0};
     bool there, ok = open_key(chat, message, "content", &plain, &there, r);
     /* Text that parses as a JSON array comes back as structured content, on every server. */
-    cJSON *list = ok && there ? cJSON_Parse(bytes_text(&plain)) : NULL;
+    cJSON *list = ok && there ? cJSON_ParseWithOpts(bytes_text(&plain), NULL, true) : NULL;
     if (cJSON_IsArray(list)) {
         ok = read_parts(chat, list, &text, &words, r);
         cJSON_ReplaceItemInObjectCaseSensitive(message, "content", list);
