@@ -21,18 +21,14 @@ static bool flag(const struct json_doc *doc, const struct json_node *capabilitie
     return json_bool(json_member(doc, capabilities, name), &value) && value;
 }
 
-/* Ids go into URLs, logs and metric labels: printable ASCII without quotes and backslashes only. */
+/* Ids go into URLs (escaped), logs and metric labels: any text without control characters. */
 static bool id_is_plain(const char *id)
 {
-    if (*id == '\0') {
-        return false;
-    }
+    bool plain = *id != '\0';
     for (; *id != '\0'; id++) {
-        if (*id <= ' ' || *id > '~' || *id == '"' || *id == '\\') {
-            return false;
-        }
+        plain = plain && (unsigned char)*id >= ' ' && *id != 0x7f;
     }
-    return true;
+    return plain;
 }
 
 static double price(const struct json_doc *doc, const struct json_node *pricing, const char *direction)

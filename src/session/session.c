@@ -13,9 +13,7 @@ void session_unref(struct session *s)
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1) {
         return;
     }
-    if (s->control != NULL) {
-        keyholder_close(s->control, s->key);
-    }
+    keyholder_close(s->control, s->key);
     if (s->shared != NULL && s->free_shared != NULL) {
         s->free_shared(s->shared);
     }

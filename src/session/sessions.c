@@ -9,9 +9,6 @@
 #include "session/budget.h"
 #include "session/table.h"
 
-/* A keyholder that is being started again is worth waiting for. */
-#define KEYHOLDER_WAIT_MS 3000
-
 struct session_wait {
     struct mail mail; /* first: posted as mail */
     struct session_wait *next;
@@ -37,8 +34,7 @@ static void deliver_wait(struct mail *mail)
     mem_free(wait);
 }
 
-/* With the lock held: every waiter of entry gets the entry's state. */
-static void wake_waiters(struct sessions *sessions, struct session_entry *entry, const struct err *err)
+void sessions_wake(struct sessions *sessions, struct session_entry *entry, const struct err *err)
 {
     struct session_wait *wait = entry->waiters;
     entry->waiters = NULL;
@@ -74,8 +70,7 @@ static struct session_wait *add_waiter(struct session_entry *entry, struct mailb
     return wait;
 }
 
-/* With the lock held. */
-static void enqueue(struct sessions *sessions, struct session_entry *entry)
+void sessions_enqueue(struct sessions *sessions, struct session_entry *entry)
 {
     if (!entry->queued) {
         entry->queued = true;
@@ -108,7 +103,7 @@ static struct session_entry *find_entry(struct sessions *sessions, const char *m
     return entry;
 }
 
-static bool session_usable(const struct sessions *sessions, const struct session *s, int64_t now)
+bool sessions_usable(const struct sessions *sessions, const struct session *s, int64_t now)
 {
     return s != NULL && now < s->expires_ns &&
            s->key.generation == keyholder_control_generation(sessions->options.control);
@@ -142,7 +137,7 @@ bool sessions_acquire(struct sessions *sessions, const char *model, struct mailb
     pthread_mutex_lock(&sessions->lock);
     struct session_entry *entry = find_entry(sessions, model, err);
     bool ok = entry != NULL;
-    if (ok && session_usable(sessions, entry->session, now)) {
+    if (ok && sessions_usable(sessions, entry->session, now)) {
         *session = session_ref(entry->session);
         atomic_store(&entry->session->used, true);
     } else if (ok) {
@@ -151,7 +146,7 @@ bool sessions_acquire(struct sessions *sessions, const char *model, struct mailb
         *wait = ok ? add_waiter(entry, box, done, arg, err) : NULL;
         ok = *wait != NULL;
         if (ok && !running) {
-            enqueue(sessions, entry);
+            sessions_enqueue(sessions, entry);
         }
     }
     pthread_mutex_unlock(&sessions->lock);
@@ -176,10 +171,10 @@ bool sessions_catalogue(struct sessions *sessions, struct mailbox *box, session_
         ok = *wait != NULL;
     }
     if (ok && stale && !entry->running && now >= entry->refused_until_ns) {
-        enqueue(sessions, entry);
+        sessions_enqueue(sessions, entry);
     } else if (*wait != NULL && !entry->running && !entry->queued) {
         /* Failed a moment ago: the waiter hears of it at once instead of for ever. */
-        wake_waiters(sessions, entry, &entry->last_err);
+        sessions_wake(sessions, entry, &entry->last_err);
     }
     pthread_mutex_unlock(&sessions->lock);
     return ok;
@@ -227,180 +222,6 @@ void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const st
     pthread_mutex_unlock(&sessions->lock);
 }
 
-/* Waits until the attestation budget has room. False when the table stops. With the lock held. */
-static bool wait_for_budget(struct sessions *sessions)
-{
-    int64_t wait_ns;
-    while (!sessions->stopping && (wait_ns = budget_take(&sessions->attestations, clock_boot_ns())) > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += wait_ns / CLOCK_NS_PER_S;
-        until.tv_nsec += wait_ns % CLOCK_NS_PER_S;
-        if (until.tv_nsec >= CLOCK_NS_PER_S) {
-            until.tv_sec++;
-            until.tv_nsec -= CLOCK_NS_PER_S;
-        }
-        pthread_cond_timedwait(&sessions->stop, &sessions->lock, &until);
-    }
-    return !sessions->stopping;
-}
-
-static void refresh_catalogue(struct sessions *sessions)
-{
-    struct session_entry *entry = &sessions->catalogue_entry;
-    struct err err = {0};
-    struct catalogue *old = NULL;
-    struct catalogue *fresh = sessions->options.fetch_catalogue(sessions->options.arg, &err);
-    pthread_mutex_lock(&sessions->lock);
-    entry->running = false;
-    if (fresh != NULL) {
-        err_clear(&err);
-        old = sessions->catalogue;
-        sessions->catalogue = fresh;
-    } else {
-        /* A stale list goes on serving; the upstream is not asked for it at every request. */
-        entry->refused_until_ns = clock_boot_ns() + LIMIT_ATTESTATION_REFUSED_S * CLOCK_NS_PER_S;
-        entry->last_err = err;
-        log_warn("the list of models could not be fetched: %s", err_kind_name(err.kind));
-    }
-    wake_waiters(sessions, entry, &err);
-    pthread_mutex_unlock(&sessions->lock);
-    catalogue_unref(old);
-}
-
-static void publish(struct sessions *sessions, struct session_entry *entry, struct session *fresh,
-                    struct err *err)
-{
-    struct session *old = NULL;
-    pthread_mutex_lock(&sessions->lock);
-    entry->running = false;
-    if (fresh != NULL) {
-        err_clear(err);
-        old = entry->session;
-        entry->session = fresh;
-        entry->forced = false;
-        if (entry->waiters != NULL) {
-            atomic_store(&fresh->used, true);
-        }
-    } else {
-        entry->last_err = *err;
-        /* Each attempt costs the provider's budget, so that no failure is repeated at once. */
-        int64_t pause_s = err->kind == ERR_ATTESTATION ? LIMIT_ATTESTATION_REFUSED_S : 1;
-        entry->refused_until_ns = clock_boot_ns() + pause_s * CLOCK_NS_PER_S;
-        entry->retry_rotation_ns = clock_boot_ns() + 60 * CLOCK_NS_PER_S;
-    }
-    wake_waiters(sessions, entry, err);
-    pthread_mutex_unlock(&sessions->lock);
-    session_unref(old);
-}
-
-static struct session *make_session(struct sessions *sessions, const char *model, struct err *err)
-{
-    const struct sessions_options *o = &sessions->options;
-    struct session_evidence evidence;
-    struct keyholder_opened opened;
-    memset(&evidence, 0, sizeof evidence);
-    /* The token first: an attestation that no key can use would be wasted budget. */
-    if (!keyholder_control_wait(o->control, KEYHOLDER_WAIT_MS, err) ||
-        !o->attest(o->arg, model, &evidence, err) ||
-        !keyholder_open(o->control, evidence.model_point, &opened, err)) {
-        return NULL;
-    }
-    struct session *s = session_build(o, model, &evidence, &opened, err);
-    if (s == NULL) {
-        keyholder_close(o->control, opened.key);
-    }
-    keyholder_opened_clear(&opened);
-    return s;
-}
-
-static void open_session(struct sessions *sessions, struct session_entry *entry, bool rotation)
-{
-    struct err err = {0};
-    int64_t begun = clock_boot_ns();
-    struct session *fresh = make_session(sessions, entry->model, &err);
-    if (sessions->options.on_handshake != NULL) {
-        sessions->options.on_handshake(sessions->options.arg, entry->model, &err, clock_boot_ns() - begun,
-                                       rotation);
-    }
-    publish(sessions, entry, fresh, &err);
-}
-
-static void *handshake_thread(void *arg)
-{
-    struct sessions *sessions = arg;
-    pthread_mutex_lock(&sessions->lock);
-    while (!sessions->stopping) {
-        struct session_entry *entry = sessions->first_job;
-        if (entry == NULL) {
-            pthread_cond_wait(&sessions->work, &sessions->lock);
-            continue;
-        }
-        sessions->first_job = entry->next_job;
-        if (sessions->first_job == NULL) {
-            sessions->last_job = &sessions->first_job;
-        }
-        entry->queued = false;
-        entry->running = true;
-        bool rotation = entry->session != NULL;
-        if (entry == &sessions->catalogue_entry) {
-            pthread_mutex_unlock(&sessions->lock);
-            refresh_catalogue(sessions);
-        } else if (wait_for_budget(sessions)) {
-            pthread_mutex_unlock(&sessions->lock);
-            open_session(sessions, entry, rotation);
-        } else {
-            break;
-        }
-        pthread_mutex_lock(&sessions->lock);
-    }
-    pthread_mutex_unlock(&sessions->lock);
-    return NULL;
-}
-
-/* With the lock held: rotations that are due, sessions that nobody may use any more. */
-static struct session *tend(struct sessions *sessions, int64_t now)
-{
-    struct session *dropped = NULL;
-    for (struct session_entry *entry = sessions->entries; entry != NULL; entry = entry->next) {
-        struct session *s = entry->session;
-        if (s == NULL) {
-            continue;
-        }
-        if (!session_usable(sessions, s, now)) {
-            entry->session = NULL;
-            dropped = s; /* one a turn is enough: turns are short */
-            break;
-        }
-        if (now >= s->rotate_ns && now >= entry->retry_rotation_ns && !entry->queued && !entry->running &&
-            atomic_load(&s->used)) {
-            enqueue(sessions, entry);
-        }
-    }
-    return dropped;
-}
-
-static void *keeper_thread(void *arg)
-{
-    struct sessions *sessions = arg;
-    pthread_mutex_lock(&sessions->lock);
-    while (!sessions->stopping) {
-        struct session *dropped = tend(sessions, clock_boot_ns());
-        if (dropped != NULL) {
-            pthread_mutex_unlock(&sessions->lock);
-            session_unref(dropped);
-            pthread_mutex_lock(&sessions->lock);
-            continue;
-        }
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += 1;
-        pthread_cond_timedwait(&sessions->stop, &sessions->lock, &until);
-    }
-    pthread_mutex_unlock(&sessions->lock);
-    return NULL;
-}
-
 struct sessions *sessions_new(const struct sessions_options *options, struct err *err)
 {
     struct sessions *sessions = mem_calloc(1, sizeof *sessions);
@@ -421,7 +242,7 @@ struct sessions *sessions_new(const struct sessions_options *options, struct err
     pthread_condattr_destroy(&monotonic);
     unsigned want = options->threads < SESSIONS_THREADS_MAX ? options->threads : SESSIONS_THREADS_MAX - 1;
     for (unsigned i = 0; i <= want; i++) {
-        void *(*body)(void *) = i == 0 ? keeper_thread : handshake_thread;
+        void *(*body)(void *) = i == 0 ? sessions_keeper : sessions_handshakes;
         int result = pthread_create(&sessions->threads[i], NULL, body, sessions);
         if (result != 0) {
             err_errno(err, ERR_MEMORY, result, "cannot start a session thread");
@@ -449,11 +270,11 @@ void sessions_free(struct sessions *sessions)
         pthread_join(sessions->threads[i], NULL);
     }
     pthread_mutex_lock(&sessions->lock);
-    wake_waiters(sessions, &sessions->catalogue_entry, &err);
+    sessions_wake(sessions, &sessions->catalogue_entry, &err);
     struct session_entry *entry = sessions->entries;
     while (entry != NULL) {
         struct session_entry *next = entry->next;
-        wake_waiters(sessions, entry, &err);
+        sessions_wake(sessions, entry, &err);
         session_unref(entry->session);
         mem_free(entry);
         entry = next;

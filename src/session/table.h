@@ -1,4 +1,4 @@
-/* Inside of the table of sessions: shared by sessions.c and build.c only. */
+/* Inside of the table of sessions: shared by sessions.c, handshakes.c and build.c only. */
 #ifndef E2EE_SESSION_TABLE_H
 #define E2EE_SESSION_TABLE_H
 
@@ -38,6 +38,17 @@ struct sessions {
     pthread_t threads[SESSIONS_THREADS_MAX];
     unsigned thread_count;
 };
+
+/* With the lock held: every waiter of entry gets the entry's session (or the catalogue), or err. */
+void sessions_wake(struct sessions *sessions, struct session_entry *entry, const struct err *err);
+/* With the lock held: a handshake of entry, or a fetch of the catalogue, as soon as a thread is free. */
+void sessions_enqueue(struct sessions *sessions, struct session_entry *entry);
+/* May a new request use s? */
+bool sessions_usable(const struct sessions *sessions, const struct session *s, int64_t now);
+
+/* Bodies of the threads; arg is the table. */
+void *sessions_keeper(void *arg);
+void *sessions_handshakes(void *arg);
 
 /* A session with one reference from verified evidence and a fresh token key, whose request key is moved in. On failure
  * the token key stays the caller's to close. */
