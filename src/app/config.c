@@ -9,6 +9,7 @@
 #include <ini.h>
 
 #include "app/options.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -246,10 +247,24 @@ bool config_load(struct config *config, int argc, char **argv, struct err *err)
     if (path == NULL && access(DEFAULT_FILE, F_OK) == 0) {
         path = DEFAULT_FILE;
     }
-    if (path != NULL && !load_file(config, path, err)) {
+    if (path != NULL && (!set_string(&config->config_file, path, err) || !load_file(config, path, err))) {
         return false;
     }
     return load_flags(config, argc, argv, err);
+}
+
+void config_reload_log_level(const char *path)
+{
+    struct config config = {0};
+    struct err err = {0};
+    enum log_level level;
+    if (!load_file(&config, path, &err)) {
+        log_error("SIGHUP: the log level stays as it was: %s", err.message);
+    } else if (config.log_level != NULL && log_level_parse(&level, config.log_level)) {
+        log_set_level(level);
+        log_info("SIGHUP: log level %s", config.log_level);
+    }
+    config_free(&config);
 }
 
 void config_free(struct config *config)

@@ -33,7 +33,7 @@ struct config {
     char *pkcs11_module;
     struct config_list token;
     char *pin_file, *keyholder_socket, *custody, *audit_log, *audit_full, *audit_key;
-    struct config_list token_network;
+    struct config_list token_network, module_env;
     /* [session] */
     uint64_t rotate; /* seconds */
     /* [attestation] */
@@ -45,6 +45,8 @@ struct config {
     /* Options of single commands. */
     bool json, help, pin, show_version;
     char *save, *write_policy, *at, *nonce, *root;
+    uint64_t
+        announce_fd; /* internal: the supervisor writes the address here once the proxy listens; 0: nowhere */
     uint64_t supervised_fd; /* internal: this process is the proxy behind a supervisor; 0: it is not */
 };
 
@@ -53,6 +55,9 @@ struct config {
  * never a value. Call config_free also after a failure. */
 bool config_load(struct config *config, int argc, char **argv, struct err *err) MUST_CHECK;
 void config_free(struct config *config);
+
+/* SIGHUP: sets the log level that the file at path has now. Logs what is wrong with the file. */
+void config_reload_log_level(const char *path);
 
 /* One line for each option of the given command ("serve", "attest", ...). */
 void config_print_options(FILE *out, const char *command);

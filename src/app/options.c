@@ -66,6 +66,8 @@ const struct option option_table[] = {
      "key in the token that signs checkpoints of the custody log"},
     {"token-network", "token", OPTION_LIST, AT(token_network), FOR_SERVE, ANY, NULL, "HOST:PORT",
      "network address that the token's module may connect to"},
+    {"module-env", "token", OPTION_LIST, AT(module_env), FOR_TOKEN, ANY, NULL, "NAME",
+     "further environment variable for the keyholder, which a vendor's module reads; repeatable"},
     {"rotate", "session", OPTION_NUMBER, AT(rotate), FOR_SERVE | FOR_CHAT, 60, 3600, NULL, "3600", "SECONDS",
      "life of a model's key"},
     {"collateral", "attestation", OPTION_STRING, AT(collateral), FOR_UPSTREAM | FOR_VERIFY, ANY, NULL,
@@ -91,6 +93,7 @@ const struct option option_table[] = {
     {"nonce", NULL, OPTION_STRING, AT(nonce), FOR_VERIFY, ANY, NULL, "HEX", "the nonce that was asked with"},
     {"root", NULL, OPTION_STRING, AT(root), FOR_VERIFY, ANY, NULL, "FILE",
      "another root (DER or PEM), for made-up evidence"},
+    {"announce-fd", NULL, OPTION_NUMBER, AT(announce_fd), FOR_SERVE | HIDDEN, 3, 1023, NULL, NULL, "N", ""},
     {"supervised-fd", NULL, OPTION_NUMBER, AT(supervised_fd), FOR_SERVE | HIDDEN, 3, 1023, NULL, NULL, "N",
      ""},
 };
