@@ -1,0 +1,143 @@
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/command.h"
+#include "app/print_verdict.h"
+#include "attest/attest.h"
+#include "base/clock.h"
+#include "base/hex.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#define QUOTE_FILE_BYTES_MAX 1048576
+
+/* What lies at PATH, and how it is to be judged. */
+struct saved {
+    struct buf body, quote;
+    struct collateral collateral;
+    struct attest_policy policy;
+    struct attest_root *root;
+    uint8_t nonce[ATTEST_NONCE_BYTES];
+    struct attest_input input;
+    int64_t at;
+};
+
+static bool load_evidence(struct saved *s, const char *folder, struct err *err)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/attestation.json", folder);
+    if (access(path, F_OK) == 0) {
+        return text_read_file(&s->body, path, err);
+    }
+    snprintf(path, sizeof path, "%s/quote.bin", folder);
+    return text_read_file(&s->quote, path, err);
+}
+
+static bool load_root(struct saved *s, const char *path, struct err *err)
+{
+    struct buf text;
+    buf_init(&text, 65536);
+    bool ok = text_read_file(&text, path, err) && (s->root = root_parse(text.data, text.len, err)) != NULL;
+    buf_free(&text);
+    return ok;
+}
+
+static bool load_collateral(struct saved *s, const struct config *config, const char *folder, struct err *err)
+{
+    if (config->collateral == NULL) {
+        if (collateral_load_folder(&s->collateral, folder, err)) {
+            s->input.collateral = &s->collateral;
+            return true;
+        }
+        return err->kind == ERR_NOT_FOUND; /* judged without: the verdict says what that leaves open */
+    }
+    struct buf text;
+    buf_init(&text, LIMIT_ATTESTATION_BYTES);
+    bool ok = text_read_file(&text, config->collateral, err) &&
+              collateral_parse_json(&s->collateral, (const char *)text.data, text.len, err);
+    buf_free(&text);
+    s->input.collateral = &s->collateral;
+    return ok;
+}
+
+static bool read_options(struct saved *s, const struct config *config, struct err *err)
+{
+    uint64_t at = 0;
+    s->at = clock_wall_s();
+    if (config->at != NULL) {
+        if (!text_u64(&at, config->at, 0, INT64_MAX / 2)) {
+            return err_set(err, ERR_CONFIG, "--at takes seconds since 1970");
+        }
+        s->at = (int64_t)at;
+    }
+    if (config->nonce != NULL) {
+        if (strlen(config->nonce) != sizeof s->nonce * 2 ||
+            !hex_decode(s->nonce, config->nonce, sizeof s->nonce * 2)) {
+            return err_set(err, ERR_CONFIG, "--nonce takes 64 hex digits");
+        }
+        s->input.nonce = s->nonce;
+    }
+    if (config->policy != NULL) {
+        return policy_load(&s->policy, config->policy, err);
+    }
+    s->policy.pins = POLICY_PINS_OFF;
+    return true;
+}
+
+static bool load(struct saved *s, const struct config *config, struct err *err)
+{
+    const char *folder = config->words[0];
+    if (!read_options(s, config, err) || !load_evidence(s, folder, err) ||
+        !load_collateral(s, config, folder, err) ||
+        (config->root != NULL && !load_root(s, config->root, err))) {
+        return false;
+    }
+    s->input.root = s->root;
+    if (s->body.len > 0) {
+        s->input.body = (const char *)s->body.data;
+        s->input.body_len = s->body.len;
+    } else {
+        s->input.quote = s->quote.data;
+        s->input.quote_len = s->quote.len;
+    }
+    return true;
+}
+
+int command_verify(const struct config *config)
+{
+    struct err err = {0};
+    struct saved s;
+    if (config->word_count != 1) {
+        err_set(&err, ERR_CONFIG, "usage: e2ee-hsm-proxy verify PATH [options]");
+        return command_failed(&err);
+    }
+    memset(&s, 0, sizeof s);
+    buf_init(&s.body, LIMIT_ATTESTATION_BYTES);
+    buf_init(&s.quote, QUOTE_FILE_BYTES_MAX);
+    collateral_init(&s.collateral);
+    policy_init(&s.policy);
+    struct attest_verdict *verdict = mem_calloc(1, sizeof *verdict);
+    int code;
+    if (verdict == NULL) {
+        err_set(&err, ERR_MEMORY, "no memory for a verdict");
+        code = command_failed(&err);
+    } else if (!load(&s, config, &err)) {
+        code = command_failed(&err);
+    } else {
+        bool judged = attest_verify(&s.input, &s.policy, s.at, verdict, &err);
+        /* What is no evidence at all is refused too: exit 1, with the reason in the verdict. */
+        code =
+            judged || err.kind == ERR_INVALID ? print_verdict(verdict, config->json) : command_failed(&err);
+    }
+    mem_free(verdict);
+    root_free(s.root);
+    policy_free(&s.policy);
+    collateral_free(&s.collateral);
+    buf_free(&s.quote);
+    buf_free(&s.body);
+    return code;
+}

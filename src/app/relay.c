@@ -1,0 +1,195 @@
+#include "app/relay.h"
+
+#include <string.h>
+
+#include "app/metrics.h"
+#include "app/reply.h"
+#include "base/mem.h"
+#include "wire/gather.h"
+#include "wire/sse.h"
+#include "wire/stop_filter.h"
+
+struct relay {
+    struct worker *worker;
+    struct http_call *call;
+    const struct request_info *info;
+    struct sse sse;
+    struct queue queue;
+    struct gather *gather; /* stream:false */
+    struct stop_set *stops;
+    struct stop_filter filter;
+    struct buf out; /* events of this turn, for one write */
+    struct upstream_error upstream_error;
+    bool done;  /* [DONE] was reached, or every choice met a stop sequence */
+    bool ended; /* no more bytes come */
+    bool client_full;
+};
+
+static bool add_stops(struct relay *r, struct err *err)
+{
+    if (r->info->stop_count == 0) {
+        return true;
+    }
+    r->stops = stop_set_new(r->info->stops, r->info->stop_lens, r->info->stop_count, err);
+    if (r->stops != NULL) {
+        stop_filter_init(&r->filter, r->stops);
+    }
+    return r->stops != NULL;
+}
+
+struct relay *relay_new(struct worker *w, struct http_call *call, struct session *session,
+                        const struct request_info *info, uint64_t stream_id,
+                        void (*on_key)(void *arg, const struct err *err), void *arg, struct err *err)
+{
+    struct relay *r = mem_calloc(1, sizeof *r);
+    if (r == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for an answer");
+        return NULL;
+    }
+    r->worker = w;
+    r->call = call;
+    r->info = info;
+    sse_init(&r->sse);
+    buf_init(&r->out, SIZE_MAX / 4);
+    queue_init(&r->queue, w, session, stream_id, on_key, arg);
+    if (!add_stops(r, err) || (!info->stream && (r->gather = gather_new(err)) == NULL)) {
+        relay_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void relay_free(struct relay *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    queue_free(&r->queue);
+    sse_free(&r->sse);
+    gather_free(r->gather);
+    if (r->stops != NULL) {
+        stop_filter_free(&r->filter);
+        stop_set_free(r->stops);
+    }
+    buf_free(&r->out);
+    mem_free(r);
+}
+
+static bool on_event(void *arg, const char *data, size_t len, struct err *err)
+{
+    struct relay *r = arg;
+    return queue_add(&r->queue, data, len, err);
+}
+
+bool relay_feed(struct relay *r, const uint8_t *data, size_t len, struct err *err)
+{
+    return r->done || sse_feed(&r->sse, data, len, on_event, r, err);
+}
+
+void relay_end_of_stream(struct relay *r)
+{
+    r->ended = true;
+}
+
+static void flush(struct relay *r)
+{
+    if (r->out.len == 0) {
+        return;
+    }
+    if (!call_streaming(r->call)) {
+        reply_stream_begin(r->call, r->info->dropped);
+    }
+    metrics_add(METRIC_BYTES_OUT, (int64_t)r->out.len);
+    r->client_full = !call_stream_write(r->call, r->out.data, r->out.len);
+    buf_reset(&r->out);
+}
+
+/* One opened event of content or usage, in order. */
+static bool give(struct relay *r, struct answer_event *event, struct err *err)
+{
+    if (event->kind == ANSWER_USAGE && r->gather == NULL && !r->info->include_usage) {
+        return true;
+    }
+    if (r->stops != NULL && event->kind == ANSWER_CHUNK && !stop_filter_apply(&r->filter, event, err)) {
+        return false;
+    }
+    metrics_add(METRIC_CHUNKS, 1);
+    return r->gather != NULL ? gather_add(r->gather, event, err) : answer_render(event, &r->out, err);
+}
+
+static bool take_event(struct relay *r, struct answer_event *event, struct err *err)
+{
+    switch (event->kind) {
+    case ANSWER_DONE:
+        r->done = true;
+        return r->stops == NULL || stop_filter_done(&r->filter, r->gather, &r->out, err);
+    case ANSWER_CHUNK:
+    case ANSWER_USAGE:
+        if (!give(r, event, err)) {
+            return false;
+        }
+        /* All choices met a stop sequence: what the upstream would still send is not wanted. */
+        r->done = r->stops != NULL && r->filter.stopped >= r->info->choices;
+        return true;
+    case ANSWER_NOTHING:
+    case ANSWER_ERROR:
+        break;
+    }
+    return true;
+}
+
+enum relay_state relay_advance(struct relay *r, const struct upstream_error **upstream, struct err *err)
+{
+    struct answer_event *event;
+    r->client_full = call_streaming(r->call) && call_queued(r->call) > LIMIT_CLIENT_QUEUE_HIGH;
+    while (!r->done && (event = queue_open_first(&r->queue, err)) != NULL) {
+        if (event->kind == ANSWER_ERROR) {
+            r->upstream_error = event->error;
+            *upstream = &r->upstream_error;
+            flush(r);
+            return RELAY_UPSTREAM_FAILED;
+        }
+        bool ok = take_event(r, event, err);
+        queue_drop_first(&r->queue);
+        if (!ok) {
+            flush(r);
+            return RELAY_FAILED;
+        }
+    }
+    if (r->done) {
+        return RELAY_COMPLETE;
+    }
+    flush(r);
+    if (err->kind != ERR_NONE) {
+        return RELAY_FAILED;
+    }
+    if (r->ended && queue_is_empty(&r->queue)) {
+        err_set(err, ERR_UPSTREAM, "the answer ended without [DONE]: it may be cut short");
+        return RELAY_FAILED;
+    }
+    return RELAY_GOES_ON;
+}
+
+bool relay_should_pause(const struct relay *r)
+{
+    return r->client_full || queue_is_full(&r->queue);
+}
+
+bool relay_finish(struct relay *r, struct err *err)
+{
+    if (r->gather == NULL) {
+        answer_render_done(&r->out);
+        if (!buf_check(&r->out, "the end of an answer", err)) {
+            return false;
+        }
+        flush(r);
+        call_stream_end(r->call);
+        return true;
+    }
+    if (!gather_finish(r->gather, &r->out, err)) {
+        return false;
+    }
+    metrics_add(METRIC_BYTES_OUT, (int64_t)r->out.len);
+    reply_json(r->call, 200, r->info->dropped, &r->out);
+    return true;
+}

@@ -1,0 +1,39 @@
+/* The answer of one exchange: upstream bytes in, events to the client or one gathered completion out. Writes through the
+ * call, never ends it unless it says so. Loop thread. */
+#ifndef E2EE_APP_RELAY_H
+#define E2EE_APP_RELAY_H
+
+#include "app/queue.h"
+#include "app/worker.h"
+#include "wire/openai_error.h"
+#include "wire/request.h"
+
+struct relay;
+
+enum relay_state {
+    RELAY_GOES_ON,
+    RELAY_COMPLETE,        /* call relay_finish; the upstream transfer is not needed any more */
+    RELAY_FAILED,          /* err says why */
+    RELAY_UPSTREAM_FAILED, /* *upstream is the upstream's own error; valid until relay_free */
+};
+
+/* info and session are kept by reference. on_key is called from the loop when a key came (err NULL: call
+ * relay_advance) or could not be had. */
+struct relay *relay_new(struct worker *w, struct http_call *call, struct session *session,
+                        const struct request_info *info, uint64_t stream_id,
+                        void (*on_key)(void *arg, const struct err *err), void *arg,
+                        struct err *err) MUST_CHECK;
+/* Cancels what is asked of the keyholder, wipes. NULL is fine. */
+void relay_free(struct relay *r);
+/* Bytes of the upstream's 200 answer. */
+bool relay_feed(struct relay *r, const uint8_t *data, size_t len, struct err *err) MUST_CHECK;
+/* The upstream's answer came to its regular end. */
+void relay_end_of_stream(struct relay *r);
+/* Opens and writes whatever is ready. */
+enum relay_state relay_advance(struct relay *r, const struct upstream_error **upstream, struct err *err);
+/* True when client or token are too slow for more bytes from the upstream. */
+bool relay_should_pause(const struct relay *r);
+/* Ends the call with the rest of the stream or the gathered completion. On failure the call is not ended. */
+bool relay_finish(struct relay *r, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,92 @@
+#include "app/status.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "app/metrics.h"
+#include "app/reply.h"
+#include "base/clock.h"
+#include "json/json.h"
+
+#define STATUS_BYTES_MAX 1048576
+
+static const char *custody_name(uint8_t custody)
+{
+    return custody == KEYIPC_CUSTODY_SESSION ? "session" : "token";
+}
+
+struct session_list {
+    struct buf *out;
+    int64_t now;
+    bool first;
+};
+
+static void append_session_json(void *arg, const struct session *s)
+{
+    struct session_list *list = arg;
+    buf_append_str(list->out, list->first ? "{\"model\":" : ",{\"model\":");
+    list->first = false;
+    json_append_string(list->out, s->model, strlen(s->model));
+    buf_appendf(list->out, ",\"age_seconds\":%" PRId64 ",\"expires_in_seconds\":%" PRId64 "}",
+                (list->now - s->created_ns) / CLOCK_NS_PER_S, (s->expires_ns - list->now) / CLOCK_NS_PER_S);
+}
+
+void status_reply_health(struct app *app, struct http_call *call)
+{
+    struct keyholder_state state;
+    struct buf out;
+    keyholder_control_state(app->control, &state);
+    bool ready = state.generation != 0 && state.token_state == KEYIPC_TOKEN_READY;
+    buf_init(&out, STATUS_BYTES_MAX);
+    buf_appendf(&out, "{\"status\":\"%s\",\"version\":\"%s\",\"token\":{\"state\":\"%s\",\"custody\":\"%s\"",
+                ready ? "ok" : "unavailable", E2EE_VERSION,
+                ready                                   ? "ready"
+                : state.token_state == KEYIPC_TOKEN_PIN ? "pin refused"
+                                                        : "down",
+                custody_name(state.hello.custody));
+    if (!ready) {
+        const char *reason = state.reason.kind != ERR_NONE ? state.reason.message : "the token is not ready";
+        buf_append_str(&out, ",\"reason\":");
+        json_append_string(&out, reason, strlen(reason));
+    }
+    buf_append_str(&out, "},\"sessions\":[");
+    struct session_list list = {&out, clock_boot_ns(), true};
+    sessions_visit(app->sessions, append_session_json, &list);
+    buf_append_str(&out, "]}");
+    const struct http_header retry = {"Retry-After", "5"};
+    call_reply(call, ready ? 200 : 503, "application/json", &retry, ready ? 0 : 1, out.data, out.len);
+    buf_free(&out);
+}
+
+static void append_session_metric(void *arg, const struct session *s)
+{
+    struct session_list *list = arg;
+    buf_append_str(list->out, "e2ee_proxy_session_age_seconds{model=");
+    json_append_string(list->out, s->model, strlen(s->model));
+    buf_appendf(list->out, "} %" PRId64 "\n", (list->now - s->created_ns) / CLOCK_NS_PER_S);
+}
+
+void status_reply_metrics(struct app *app, struct http_call *call)
+{
+    struct keyholder_state state;
+    struct buf out;
+    keyholder_control_state(app->control, &state);
+    buf_init(&out, STATUS_BYTES_MAX);
+    metrics_append(&out);
+    buf_appendf(
+        &out,
+        "# HELP e2ee_proxy_token_ready 1 when the token can be used\n# TYPE e2ee_proxy_token_ready gauge\n"
+        "e2ee_proxy_token_ready %d\n"
+        "# HELP e2ee_proxy_inflight_bytes bodies, sealed copies and queues\n"
+        "# TYPE e2ee_proxy_inflight_bytes gauge\ne2ee_proxy_inflight_bytes %zu\n"
+        "# HELP e2ee_proxy_token_keys key pairs of ours in the token\n"
+        "# TYPE e2ee_proxy_token_keys gauge\ne2ee_proxy_token_keys %u\n"
+        "# HELP e2ee_proxy_session_age_seconds age of each model's key\n"
+        "# TYPE e2ee_proxy_session_age_seconds gauge\n",
+        state.generation != 0 && state.token_state == KEYIPC_TOKEN_READY, inflight_used(&app->inflight),
+        state.status.keys_live);
+    struct session_list list = {&out, clock_boot_ns(), true};
+    sessions_visit(app->sessions, append_session_metric, &list);
+    call_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, out.data, out.len);
+    buf_free(&out);
+}

@@ -1,0 +1,12 @@
+/* GET /health and GET /metrics. Loop thread; both end the call. */
+#ifndef E2EE_APP_STATUS_H
+#define E2EE_APP_STATUS_H
+
+#include "app/app.h"
+#include "server/call.h"
+
+/* 200 when the token is ready, else 503 with the reason; as JSON. Never waits. */
+void status_reply_health(struct app *app, struct http_call *call);
+void status_reply_metrics(struct app *app, struct http_call *call);
+
+#endif

@@ -1,0 +1,484 @@
+#include "app/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/keyholder_start.h"
+#include "app/spawn.h"
+#include "app/worker_count.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "keyholder/link.h"
+
+#define STOP_S 13          /* 10 s for open streams, and a little for the rest */
+#define KEYHOLDER_STOP_S 5 /* to destroy its keys in the token */
+#define QUICK_DEATH_S 10   /* a child that lived for less is started again with a pause */
+#define PAUSE_MAX_MS 30000 /* a YubiHSM frees a crashed process's session after 30 s: docs/tokens */
+
+/* One child. */
+struct child {
+    pid_t pid; /* 0: not running */
+    int fd;    /* what it reports its start on; -1: none */
+    bool ready;
+    int64_t started_ns;
+    int64_t restart_ns; /* when to start it again; 0: not planned */
+    unsigned pause_ms;
+};
+
+struct supervisor {
+    const struct config *config;
+    int argc;
+    char **argv;
+    struct secret api_key;
+    struct child keyholder, proxy;
+    int proxy_channel;
+    uint32_t generation;
+    bool keyholder_stays_down; /* a refused PIN: until SIGHUP */
+    bool announced;            /* the proxy knows the keyholder that runs now */
+    bool stopping;
+    int64_t kill_ns;
+    int exit_code;
+};
+
+static int signal_pipe[2] = {-1, -1};
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    if (write(signal_pipe[1], &byte, 1) < 0) {
+        /* full: a signal is waiting already */
+    }
+    errno = saved;
+}
+
+static bool set_signals(struct err *err)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
+        return err_errno(err, ERR_IO, errno, "cannot make a pipe");
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+        sigemptyset(&action.sa_mask);
+        if (sigaction(numbers[i], &action, NULL) != 0) {
+            return err_errno(err, ERR_IO, errno, "cannot handle signals");
+        }
+    }
+    return true;
+}
+
+static bool start_keyholder(struct supervisor *s, struct err *err)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, KEYHOLDER_START_SOCKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        return err_errno(err, ERR_IO, errno, "cannot make a socket pair");
+    }
+    bool ok = keyholder_spawn(s->config, pair[1], &s->keyholder.pid, err);
+    close(pair[1]);
+    if (!ok) {
+        close(pair[0]);
+        return false;
+    }
+    s->keyholder.fd = pair[0];
+    s->keyholder.ready = false;
+    s->keyholder.started_ns = clock_boot_ns();
+    s->keyholder.restart_ns = 0;
+    s->announced = false;
+    return true;
+}
+
+static bool send_api_key(const struct supervisor *s, int fd, struct err *err)
+{
+    uint8_t length[2] = {(uint8_t)(s->api_key.len >> 8), (uint8_t)s->api_key.len};
+    if (send(fd, length, sizeof length, MSG_NOSIGNAL) != (ssize_t)sizeof length ||
+        (s->api_key.len > 0 &&
+         send(fd, s->api_key.data, s->api_key.len, MSG_NOSIGNAL) != (ssize_t)s->api_key.len)) {
+        return err_errno(err, ERR_IO, errno, "cannot hand the API key to the proxy");
+    }
+    return true;
+}
+
+static bool start_proxy(struct supervisor *s, struct err *err)
+{
+    int channel[2], start[2];
+    char path[PATH_MAX], fd_text[16];
+    struct spawn_args args = {.count = 0};
+    if (!spawn_sibling(path, sizeof path, "e2ee-hsm-proxy", err)) {
+        return false;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) != 0) {
+        return err_errno(err, ERR_IO, errno, "cannot make a socket pair");
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, start) != 0) {
+        close(channel[0]);
+        close(channel[1]);
+        return err_errno(err, ERR_IO, errno, "cannot make a socket pair");
+    }
+    snprintf(fd_text, sizeof fd_text, "%d", SUPERVISOR_CHANNEL_FD);
+    spawn_arg(&args, path);
+    spawn_arg(&args, "serve");
+    spawn_option(&args, "--supervised-fd", fd_text);
+    for (int i = 1; i < s->argc; i++) {
+        spawn_arg(&args, s->argv[i]);
+    }
+    int fds[2] = {channel[1], start[1]};
+    bool ok = spawn_process(&s->proxy.pid, path, &args, spawn_proxy_variables, NULL, fds, 2,
+                            SUPERVISOR_CHANNEL_FD, err);
+    close(channel[1]);
+    close(start[1]);
+    if (!ok || !send_api_key(s, start[0], err)) {
+        close(channel[0]);
+        close(start[0]);
+        return false;
+    }
+    fcntl(channel[0], F_SETFL, O_NONBLOCK);
+    s->proxy_channel = channel[0];
+    s->proxy.fd = start[0];
+    s->proxy.ready = false;
+    s->proxy.started_ns = clock_boot_ns();
+    s->proxy.restart_ns = 0;
+    s->announced = false;
+    return true;
+}
+
+/* Fresh connections between the two, for the keyholder and the proxy that run now. */
+static void introduce(struct supervisor *s)
+{
+    struct keyholder_channel_message up = {.type = KEYHOLDER_CHANNEL_UP,
+                                           .fd_count = 1 + worker_count(s->config)};
+    struct err err = {0};
+    bool ok = true;
+    unsigned made = 0;
+    if (!s->keyholder.ready || s->proxy.pid == 0 || s->announced || s->stopping) {
+        return;
+    }
+    for (; ok && made < up.fd_count; made += ok) {
+        int pair[2];
+        ok = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
+        if (!ok) {
+            err_errno(&err, ERR_IO, errno, "cannot make a socket pair");
+            break;
+        }
+        up.fds[made] = pair[0];
+        ok = keyholder_send_connection(s->keyholder.fd, pair[1], &err);
+        close(pair[1]);
+        if (!ok) {
+            close(pair[0]);
+        }
+    }
+    up.generation = ++s->generation;
+    s->announced = ok && keyholder_channel_send(s->proxy_channel, &up, &err);
+    if (!s->announced) {
+        log_error("cannot connect proxy and keyholder: %s", err.message);
+    }
+    for (unsigned i = 0; i < made; i++) {
+        close(up.fds[i]);
+    }
+}
+
+static void tell_proxy_down(struct supervisor *s, enum err_kind reason)
+{
+    struct keyholder_channel_message down = {
+        .type = KEYHOLDER_CHANNEL_DOWN, .reason = (uint8_t)reason, .generation = s->generation};
+    struct err err;
+    if (s->proxy_channel >= 0 && !keyholder_channel_send(s->proxy_channel, &down, &err)) {
+        log_debug("cannot tell the proxy: %s", err.message);
+    }
+}
+
+/* A child is gone: when may it be started again? */
+static void plan_restart(struct child *child)
+{
+    int64_t now = clock_boot_ns();
+    if (now - child->started_ns >= QUICK_DEATH_S * CLOCK_NS_PER_S) {
+        child->pause_ms = 0;
+    }
+    child->restart_ns = now + child->pause_ms * CLOCK_NS_PER_MS;
+    child->pause_ms = child->pause_ms == 0 ? 250 : child->pause_ms * 2;
+    if (child->pause_ms > PAUSE_MAX_MS) {
+        child->pause_ms = PAUSE_MAX_MS;
+    }
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+    *fd = -1;
+}
+
+static void describe_end(char *out, size_t cap, int status)
+{
+    if (WIFSIGNALED(status)) {
+        snprintf(out, cap, "was killed by signal %d", WTERMSIG(status));
+    } else {
+        snprintf(out, cap, "ended with code %d", WEXITSTATUS(status));
+    }
+}
+
+static void keyholder_ended(struct supervisor *s, int status)
+{
+    char how[64];
+    bool was_ready = s->keyholder.ready;
+    describe_end(how, sizeof how, status);
+    s->keyholder.pid = 0;
+    s->keyholder.ready = false;
+    close_fd(&s->keyholder.fd);
+    if (s->stopping) {
+        return;
+    }
+    bool pin = WIFEXITED(status) && WEXITSTATUS(status) == KEYIPC_EXIT_PIN;
+    if (s->proxy.pid == 0 && !was_ready && s->generation == 0) {
+        s->stopping = true; /* the first start failed, and said why */
+        s->exit_code = 1;
+        return;
+    }
+    log_error("the keyholder %s; its keys are gone%s", how, pin ? "; it stays down until SIGHUP" : "");
+    tell_proxy_down(s, pin ? ERR_PIN : ERR_TOKEN);
+    s->keyholder_stays_down = pin;
+    if (!pin) {
+        plan_restart(&s->keyholder);
+    }
+}
+
+static void proxy_ended(struct supervisor *s, int status)
+{
+    char how[64];
+    bool was_ready = s->proxy.ready;
+    describe_end(how, sizeof how, status);
+    s->proxy.pid = 0;
+    s->proxy.ready = false;
+    close_fd(&s->proxy.fd);
+    close_fd(&s->proxy_channel);
+    if (s->stopping) {
+        s->exit_code = WIFEXITED(status) && s->exit_code == 0 ? WEXITSTATUS(status) : s->exit_code;
+        return;
+    }
+    if (!was_ready || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+        s->stopping = true; /* it could not start, and said why; or it was told to end */
+        s->exit_code = was_ready ? 0 : 1;
+        return;
+    }
+    log_error("the proxy %s; starting it again", how);
+    plan_restart(&s->proxy);
+}
+
+static void reap(struct supervisor *s)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == s->keyholder.pid) {
+            keyholder_ended(s, status);
+        } else if (pid == s->proxy.pid) {
+            proxy_ended(s, status);
+        }
+    }
+}
+
+static void begin_stop(struct supervisor *s)
+{
+    if (s->kill_ns != 0) {
+        return;
+    }
+    s->stopping = true;
+    s->kill_ns = clock_boot_ns() + STOP_S * CLOCK_NS_PER_S;
+    if (s->proxy.pid > 0) {
+        kill(s->proxy.pid, SIGTERM);
+    }
+}
+
+static void on_signals(struct supervisor *s)
+{
+    unsigned char numbers[64];
+    ssize_t n = read(signal_pipe[0], numbers, sizeof numbers);
+    for (ssize_t i = 0; i < n; i++) {
+        if (numbers[i] == SIGTERM || numbers[i] == SIGINT) {
+            begin_stop(s);
+        } else if (numbers[i] == SIGHUP) {
+            if (s->proxy.pid > 0) {
+                kill(s->proxy.pid, SIGHUP);
+            }
+            if (s->keyholder.pid > 0) {
+                kill(s->keyholder.pid, SIGHUP);
+            }
+            if (s->keyholder_stays_down) {
+                s->keyholder_stays_down = false;
+                s->keyholder.restart_ns = clock_boot_ns();
+            }
+        }
+    }
+    reap(s);
+}
+
+/* "R", or "E" and why. The message is the child's own log's business too: here it ends the start. */
+static void on_start_report(struct child *child, const char *name, uint64_t announce_fd)
+{
+    char report[512];
+    ssize_t n = recv(child->fd, report, sizeof report - 1, MSG_DONTWAIT);
+    if (n > 0 && report[0] == KEYIPC_START_READY) {
+        child->ready = true;
+        child->pause_ms = 0;
+        report[n] = '\n';
+        if (announce_fd != 0 && write((int)announce_fd, report + 1, (size_t)n) < 0) {
+            log_debug("nobody reads the announcement");
+        }
+    } else if (n > 1) {
+        report[n] = '\0';
+        log_error("the %s cannot start: %s", name, report + 1);
+    } else if (n == 0) {
+        close_fd(&child->fd);
+    }
+}
+
+static void on_proxy_channel(struct supervisor *s)
+{
+    struct keyholder_channel_message m;
+    struct err err;
+    bool got = false;
+    if (!keyholder_channel_receive(s->proxy_channel, &m, &got, &err)) {
+        close_fd(&s->proxy_channel);
+        return;
+    }
+    if (got && m.type == KEYHOLDER_CHANNEL_HUNG && m.generation == s->generation && s->keyholder.pid > 0) {
+        log_error("the keyholder does not answer: killed");
+        kill(s->keyholder.pid, SIGKILL);
+    }
+}
+
+static int poll_timeout_ms(const struct supervisor *s)
+{
+    int64_t next = 0;
+    const int64_t candidates[] = {s->keyholder.restart_ns, s->proxy.restart_ns, s->kill_ns};
+    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
+        if (candidates[i] != 0 && (next == 0 || candidates[i] < next)) {
+            next = candidates[i];
+        }
+    }
+    if (next == 0) {
+        return -1;
+    }
+    int64_t wait = (next - clock_boot_ns()) / CLOCK_NS_PER_MS + 1;
+    return wait < 0 ? 0 : wait > 60000 ? 60000 : (int)wait;
+}
+
+static void wait_and_dispatch(struct supervisor *s)
+{
+    struct pollfd fds[4] = {{.fd = signal_pipe[0], .events = POLLIN},
+                            {.fd = s->keyholder.fd, .events = POLLIN},
+                            {.fd = s->proxy.fd, .events = POLLIN},
+                            {.fd = s->proxy_channel, .events = POLLIN}};
+    if (poll(fds, 4, poll_timeout_ms(s)) < 0) {
+        return; /* a signal: its byte is in the pipe */
+    }
+    if (fds[1].revents != 0) {
+        on_start_report(&s->keyholder, "keyholder", 0);
+    }
+    if (fds[2].revents != 0) {
+        on_start_report(&s->proxy, "proxy", s->config->announce_fd);
+    }
+    if (fds[3].revents != 0) {
+        on_proxy_channel(s);
+    }
+    if (fds[0].revents != 0) {
+        on_signals(s);
+    }
+}
+
+/* Starts what is due. The proxy is started once the first keyholder is ready, so that a wrong PIN or a missing token
+ * is seen at once. */
+static void start_due(struct supervisor *s)
+{
+    struct err err = {0};
+    int64_t now = clock_boot_ns();
+    if (s->stopping) {
+        return;
+    }
+    if (s->keyholder.restart_ns != 0 && now >= s->keyholder.restart_ns && !start_keyholder(s, &err)) {
+        log_error("%s", err.message);
+        plan_restart(&s->keyholder);
+    }
+    bool first = s->proxy.pid == 0 && s->proxy.restart_ns == 0 && s->keyholder.ready;
+    bool again = s->proxy.restart_ns != 0 && now >= s->proxy.restart_ns;
+    if ((first || again) && !start_proxy(s, &err)) {
+        log_error("%s", err.message);
+        s->stopping = true;
+        s->exit_code = 1;
+    }
+    introduce(s);
+}
+
+/* Both ends: the proxy first, which may still need the keyholder; then the keyholder, whose channel closes. */
+static bool ended(struct supervisor *s)
+{
+    int64_t now = clock_boot_ns();
+    if (!s->stopping) {
+        return false;
+    }
+    begin_stop(s);
+    if (s->proxy.pid > 0) {
+        if (now >= s->kill_ns) {
+            kill(s->proxy.pid, SIGKILL);
+        }
+        return false;
+    }
+    if (s->keyholder.fd >= 0) {
+        close_fd(&s->keyholder.fd);
+        s->kill_ns = now + KEYHOLDER_STOP_S * CLOCK_NS_PER_S;
+    }
+    if (s->keyholder.pid > 0 && now >= s->kill_ns) {
+        kill(s->keyholder.pid, SIGKILL);
+    }
+    return s->keyholder.pid == 0;
+}
+
+/* From the environment only: --api-key-file is the proxy's to read. The variable is overwritten where it lies, which
+ * is what /proc/PID/environ shows. */
+static bool take_api_key(struct supervisor *s, struct err *err)
+{
+    char *value = getenv("VENICE_API_KEY");
+    if (value == NULL || *value == '\0') {
+        return true;
+    }
+    size_t len = strlen(value);
+    if (len > LIMIT_API_KEY_BYTES) {
+        return err_set(err, ERR_CONFIG, "VENICE_API_KEY is longer than %d bytes", LIMIT_API_KEY_BYTES);
+    }
+    bool ok = secret_copy(&s->api_key, (const uint8_t *)value, len, err);
+    secret_wipe(value, len);
+    unsetenv("VENICE_API_KEY");
+    return ok;
+}
+
+int supervisor_run(const struct config *config, int argc, char **argv)
+{
+    struct err err = {0};
+    struct supervisor s = {.config = config, .argc = argc, .argv = argv, .proxy_channel = -1};
+    s.keyholder.fd = s.proxy.fd = -1;
+    if (!take_api_key(&s, &err) || !set_signals(&err) || !start_keyholder(&s, &err)) {
+        log_error("%s", err.message);
+        secret_free(&s.api_key);
+        return 1;
+    }
+    while (!ended(&s)) {
+        wait_and_dispatch(&s);
+        start_due(&s);
+    }
+    close_fd(&s.proxy_channel);
+    close_fd(&s.proxy.fd);
+    secret_free(&s.api_key);
+    return s.exit_code;
+}

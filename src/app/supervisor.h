@@ -1,0 +1,18 @@
+/* `serve` begins as this: a small process without network that starts keyholder and proxy (each sandboxes itself),
+ * hands out the connections between them, kills a keyholder that hangs, and starts either again when it dies.
+ *
+ * It talks to the keyholder over --connections-fd (docs/PROTOCOL-KEYHOLDER.md) and to the proxy over two descriptors:
+ * 3, the channel of keyholder/link.h, and 4, a stream: the API key on its way in (2-byte big-endian length, bytes; 0: none),
+ * then "R" once the proxy listens, or "E" and a message when it could not start. */
+#ifndef E2EE_APP_SUPERVISOR_H
+#define E2EE_APP_SUPERVISOR_H
+
+#include "app/config.h"
+
+#define SUPERVISOR_CHANNEL_FD 3
+#define SUPERVISOR_START_FD 4
+
+/* Runs until SIGTERM or SIGINT, or until a child cannot be started. Returns the exit code. argv is serve's own. */
+int supervisor_run(const struct config *config, int argc, char **argv);
+
+#endif
