@@ -19,6 +19,7 @@ static void add_list(struct spawn_args *args, const char *name, const struct con
 /* number is the text's storage: the arguments are not copied. */
 static void add_options(struct spawn_args *args, const struct config *c, char number[static 24])
 {
+    spawn_option(args, "--config", c->config_file); /* for keys of its own; what follows wins over it */
     spawn_option(args, "--pkcs11-module", c->pkcs11_module);
     add_list(args, "--token", &c->token);
     spawn_option(args, "--pin-file", c->pin_file);

@@ -282,6 +282,8 @@ static void report_start(const struct app *app, bool supervised, const struct er
 
 static void warn_of_unsafe(const struct config *c)
 {
+    log_warn("the quote's signature and Intel's certificate chain are NOT checked by this version: an active "
+             "provider could invent an enclave");
     if (c->unsafe_listen) {
         log_warn("--unsafe-listen: other machines can reach this proxy; prompts travel to it unencrypted");
     }

@@ -44,6 +44,20 @@ static bool load(struct config *config, struct err *err, ...)
     return config_load(config, argc, argv, err);
 }
 
+/* One file serves both programs. */
+static void test_keys_of_the_keyholder(void **state)
+{
+    struct config c;
+    struct err err;
+    write_file("[token]\nsessions = 8\nallow_gid = daemon\npin_file = p\n");
+    assert_true(load(&c, &err, "--config", file_path, NULL));
+    assert_string_equal(c.pin_file, "p");
+    config_free(&c);
+    write_file("[server]\nsessions = 8\n");
+    assert_false(load(&c, &err, "--config", file_path, NULL));
+    config_free(&c);
+}
+
 static void test_defaults(void **state)
 {
     struct config c;
@@ -236,10 +250,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_flag_wins_over_file),
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_messages_hold_no_values),
-        cmocka_unit_test(test_bad_files),      cmocka_unit_test(test_every_option_of_the_interface),
-        cmocka_unit_test(test_loopback_hosts), cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_keys_of_the_keyholder),         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_flag_wins_over_file),           cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_messages_hold_no_values),       cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_every_option_of_the_interface), cmocka_unit_test(test_loopback_hosts),
+        cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests_name("config", tests, set_up, tear_down);
 }
