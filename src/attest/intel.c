@@ -247,8 +247,6 @@ out:
     signed_json_free(&w->tcb_json);
     signed_json_free(&w->qe_json);
     certs_free(&w->pck);
-    certs_free(&w->tcb_signer);
-    certs_free(&w->qe_signer);
     certs_crl_free(&w->root_crl);
     certs_crl_free(&w->pck_crl);
     root_free(w->own_root);

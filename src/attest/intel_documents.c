@@ -3,32 +3,50 @@
 
 #include "attest/intel_internal.h"
 
-/* The chain of a document's signer, and the document's signature over its exact bytes. */
-static bool check_signature(struct intel *w, const char *id, const char *member, const struct buf *text,
-                            const struct buf *chain, struct certs *signer, struct signed_json *json)
+/* The signer's chain to the root, and its key. */
+static bool check_signer(struct intel *w, const char *id, const struct buf *chain)
 {
-    uint8_t key[P256_KEY_BYTES];
+    struct certs signer;
+    struct err why = {0};
+    bool ok = false;
+
+    if (!certs_parse(&signer, (const char *)chain->data, chain->len, 2, &why)) {
+        return intel_refuse(w, id, &why);
+    }
+    if (!certs_end_in(&signer, w->root) || !certs_named(signer.cert[0], TCB_SIGNER_CN)) {
+        verdict_fail(w->v, id, "the signer is not \"%s\" under the root that the quote ends in",
+                     TCB_SIGNER_CN);
+    } else if (!certs_verify(&signer, w->root, &w->root_crl, NULL, w->at, w->v->at, &why)) {
+        if (why.kind == ERR_FORBIDDEN) {
+            verdict_fail(w->v, id, "the signer was revoked by Intel: %s", why.message);
+        } else {
+            intel_refuse(w, id, &why);
+        }
+    } else if (!certs_key(signer.cert[0], w->signer_key, &why)) {
+        intel_refuse(w, id, &why);
+    } else {
+        w->signer_chain = chain;
+        ok = true;
+    }
+    certs_free(&signer);
+    return ok;
+}
+
+/* The document's signature over its exact bytes. Both documents usually come with the same chain, which is then
+ * verified once. */
+static bool check_signature(struct intel *w, const char *id, const char *member, const struct buf *text,
+                            const struct buf *chain, struct signed_json *json)
+{
+    const struct buf *known = w->signer_chain;
     struct err why = {0};
 
-    if (!certs_parse(signer, (const char *)chain->data, chain->len, 2, &why)) {
-        return intel_refuse(w, id, &why);
+    if ((known == NULL || known->len != chain->len || memcmp(known->data, chain->data, chain->len) != 0) &&
+        !check_signer(w, id, chain)) {
+        return false;
     }
-    if (!certs_end_in(signer, w->root) || !certs_named(signer->cert[0], TCB_SIGNER_CN)) {
-        return verdict_fail(w->v, id, "the signer is not \"%s\" under the root that the quote ends in",
-                            TCB_SIGNER_CN);
-    }
-    if (!certs_verify(signer, w->root, &w->root_crl, NULL, w->at, w->v->at, &why)) {
-        if (why.kind == ERR_FORBIDDEN) {
-            return verdict_fail(w->v, id, "the signer was revoked by Intel: %s", why.message);
-        }
-        return intel_refuse(w, id, &why);
-    }
-    if (!certs_key(signer->cert[0], key, &why) ||
-        !signed_json_parse(json, (const char *)text->data, text->len, member, &why) ||
-        !signed_json_verify(json, key, &why)) {
-        return intel_refuse(w, id, &why);
-    }
-    return true;
+    return (signed_json_parse(json, (const char *)text->data, text->len, member, &why) &&
+            signed_json_verify(json, w->signer_key, &why)) ||
+           intel_refuse(w, id, &why);
 }
 
 static bool check_tcb_info(struct intel *w)
@@ -36,7 +54,7 @@ static bool check_tcb_info(struct intel *w)
     const struct collateral *c = w->input->collateral;
     struct err why = {0};
 
-    if (!check_signature(w, "tcb_info.signature", "tcbInfo", &c->tcb_info, &c->tcb_info_chain, &w->tcb_signer,
+    if (!check_signature(w, "tcb_info.signature", "tcbInfo", &c->tcb_info, &c->tcb_info_chain,
                          &w->tcb_json)) {
         return false;
     }
@@ -64,8 +82,7 @@ static bool check_qe_document(struct intel *w)
     const struct buf *chain = c->qe_identity_chain.len > 0 ? &c->qe_identity_chain : &c->tcb_info_chain;
     struct err why = {0};
 
-    if (!check_signature(w, "qe_identity", "enclaveIdentity", &c->qe_identity, chain, &w->qe_signer,
-                         &w->qe_json)) {
+    if (!check_signature(w, "qe_identity", "enclaveIdentity", &c->qe_identity, chain, &w->qe_json)) {
         return false;
     }
     if (!qe_identity_read(&w->qe, &w->qe_json, &why)) {

@@ -19,10 +19,12 @@ struct intel {
     bool fatal;
     int64_t at;    /* moment that CRLs are judged at: now, or their end where the policy lets them be stale */
     int64_t stale; /* seconds that the oldest piece is past its end */
-    struct certs pck, tcb_signer, qe_signer;
+    struct certs pck;
     struct certs_crl root_crl, pck_crl;
     struct sgx_extension platform;
     uint8_t pck_key[P256_KEY_BYTES];
+    const struct buf *signer_chain; /* verified; NULL: none yet */
+    uint8_t signer_key[P256_KEY_BYTES];
     struct signed_json tcb_json, qe_json;
     struct tcb_info tcb;
     struct qe_identity qe;

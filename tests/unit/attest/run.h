@@ -45,6 +45,7 @@ __attribute__((unused)) static void judge(struct run *r, const char *dir, int64_
     struct err err = {0};
     bool has = collateral_load_folder(&r->collateral, dir, &err);
     assert_true(has || err.kind == ERR_NOT_FOUND);
+    buf_free(&r->quote);
     assert_true(vectors_read(&r->quote, dir, "quote.bin"));
     struct attest_input in = {.quote = r->quote.data != NULL ? r->quote.data : (const uint8_t *)"",
                               .quote_len = r->quote.len,
