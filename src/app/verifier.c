@@ -77,6 +77,11 @@ static bool fetch_evidence(struct verifier *v, const char *model, struct verific
     if (!ok) {
         return err_context(err, "fetching the attestation");
     }
+    if (status == 502) {
+        /* docs/PROTOCOL.md section 1: the provider found no enclave, or could not verify it itself. */
+        return err_set(err, ERR_ATTESTATION,
+                       "the provider itself has no verified enclave for this model (status 502)");
+    }
     if (status == 429) {
         return err_set(err, ERR_BUSY, "the provider's limit of attestations is spent; try again in a minute");
     }

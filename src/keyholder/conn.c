@@ -1,6 +1,7 @@
 #include "keyholder/conn.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -153,7 +154,7 @@ bool keyholder_conn_next(struct keyholder_conn *c, struct keyipc_message *m, boo
         m->op = KEYIPC_ERROR;
         m->request_id = be32(frame + 8);
         m->u.error.kind = ERR_MEMORY;
-        strcpy(m->u.error.message, "the locked heap for keys is full");
+        snprintf(m->u.error.message, sizeof m->u.error.message, "the locked heap for keys is full");
         c->at += 4 + (size_t)be32(frame);
         *got = true;
         return true;

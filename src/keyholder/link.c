@@ -44,7 +44,7 @@ struct keyholder_link *keyholder_link_socket(const char *path, struct err *err)
     link = link_new(-1, err);
     if (link != NULL) {
         link->address.sun_family = AF_UNIX;
-        strcpy(link->address.sun_path, path);
+        memcpy(link->address.sun_path, path, strlen(path) + 1);
     }
     return link;
 }

@@ -20,16 +20,6 @@ static void wait_stop(struct sessions *sessions, int64_t ns)
     pthread_cond_timedwait(&sessions->stop, &sessions->lock, &until);
 }
 
-/* Waits until the attestation budget has room. False when the table stops. With the lock held. */
-static bool wait_for_budget(struct sessions *sessions)
-{
-    int64_t wait_ns;
-    while (!sessions->stopping && (wait_ns = budget_take(&sessions->attestations, clock_boot_ns())) > 0) {
-        wait_stop(sessions, wait_ns);
-    }
-    return !sessions->stopping;
-}
-
 static void refresh_catalogue(struct sessions *sessions)
 {
     struct session_entry *entry = &sessions->catalogue_entry;
@@ -99,11 +89,20 @@ static struct session *make_session(struct sessions *sessions, const char *model
     return s;
 }
 
-static void open_session(struct sessions *sessions, struct session_entry *entry, bool rotation)
+/* wait_ns: how long until the attestation budget has room; 0: it was taken from it. */
+static void open_session(struct sessions *sessions, struct session_entry *entry, bool rotation,
+                         int64_t wait_ns)
 {
     struct err err = {0};
     int64_t begun = clock_boot_ns();
-    struct session *fresh = make_session(sessions, entry->model, &err);
+    struct session *fresh = NULL;
+    if (wait_ns == 0) {
+        fresh = make_session(sessions, entry->model, &err);
+    } else {
+        err_set(&err, ERR_BUSY,
+                "%d attestations in a minute are the provider's limit; the next can be made in %lld s",
+                LIMIT_ATTESTATIONS_PER_MIN, (long long)(wait_ns / CLOCK_NS_PER_S) + 1);
+    }
     if (sessions->options.on_handshake != NULL) {
         sessions->options.on_handshake(sessions->options.arg, entry->model, &err, clock_boot_ns() - begun,
                                        rotation);
@@ -131,11 +130,10 @@ void *sessions_handshakes(void *arg)
         if (entry == &sessions->catalogue_entry) {
             pthread_mutex_unlock(&sessions->lock);
             refresh_catalogue(sessions);
-        } else if (wait_for_budget(sessions)) {
-            pthread_mutex_unlock(&sessions->lock);
-            open_session(sessions, entry, rotation);
         } else {
-            break;
+            int64_t wait_ns = budget_take(&sessions->attestations, clock_boot_ns());
+            pthread_mutex_unlock(&sessions->lock);
+            open_session(sessions, entry, rotation, wait_ns);
         }
         pthread_mutex_lock(&sessions->lock);
     }

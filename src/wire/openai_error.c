@@ -59,7 +59,7 @@ struct openai_error openai_error_of_upstream(const struct upstream_error *error)
         .status = error->status,
         .retry_after_s = (uint16_t)(retry < UINT16_MAX ? retry : UINT16_MAX),
         .type = error->type,
-        .code = error->code[0] != '\0' ? error->code : NULL,
+        .code = error->code[0] != '\0' ? error->code : "upstream_error",
         .message = error->message,
     };
 }

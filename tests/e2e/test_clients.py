@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import inspect
+import threading
 import time
 
 import openai
@@ -179,15 +180,18 @@ def test_hang_up(proxy, sim, moment, model):
     wait_until("no open transfer", lambda: sim.stats()["transfers_open"] == 0)
     prompt = "sim:chunks=1000,delay_ms=50" + (",first_ms=20000" if moment == "before" else "")
     client = clients.openai_client(proxy.url)
+    seen = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         def question():
             with client.chat.completions.create(model=model, stream=True, messages=[
                     {"role": "user", "content": prompt}], timeout=1.0 if moment == "before" else 30) as stream:
                 for _ in stream:
+                    seen.wait(30)  # the transfer must be looked at before it ends
                     break
 
         job = pool.submit(question)
         wait_until("the transfer began", lambda: sim.stats()["transfers_open"] == 1)
+        seen.set()
         if moment == "before":
             with pytest.raises(openai.APITimeoutError):
                 job.result()

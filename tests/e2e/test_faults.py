@@ -19,17 +19,18 @@ DECRYPT = ("decryption_failed", 502)
 UPSTREAM = ("upstream_error", 502)
 BROKEN = {
     "plaintext-content": PLAIN, "plaintext-reasoning": PLAIN, "plaintext-reasoning-field": PLAIN,
-    "plaintext-whitespace": PLAIN, "short-field": PLAIN, "odd-hex": PLAIN, "non-hex": PLAIN, "0x-hex": PLAIN,
+    "plaintext-whitespace": PLAIN, "escaped-field": PLAIN, "non-hex": PLAIN, "0x-hex": PLAIN,
     "point-prefix": PLAIN, "tool-calls": PLAIN, "function-call": PLAIN, "refusal": PLAIN, "audio": PLAIN,
     "extra-delta": PLAIN, "message": PLAIN, "choice-text": PLAIN, "logprobs": PLAIN, "content-number": PLAIN,
     "content-array": PLAIN, "delta-string": PLAIN, "case-key": PLAIN, "finish-odd": PLAIN,
-    "bad-tag": DECRYPT, "bad-point": DECRYPT, "point-zero": DECRYPT, "repeat": DECRYPT, "replay": DECRYPT,
+    "bad-tag": DECRYPT, "short-field": DECRYPT, "odd-hex": DECRYPT, "bad-point": DECRYPT, "point-zero": DECRYPT, "repeat": DECRYPT, "replay": DECRYPT,
     "reflect-client": DECRYPT, "reflect-model": DECRYPT, "reflect-request": DECRYPT, "wrong-key": DECRYPT,
     "sealed-bad-utf8": DECRYPT,
     "invalid-json": UPSTREAM, "not-object": UPSTREAM, "invalid-utf8": UPSTREAM, "deep": UPSTREAM,
     "trailing-json": UPSTREAM, "dup-key": UPSTREAM, "dup-key-escaped": UPSTREAM, "dup-choices": UPSTREAM,
-    "cut": UPSTREAM, "cut-event": UPSTREAM, "cut-finished": UPSTREAM, "huge-event": UPSTREAM, "endless-line": UPSTREAM,
-    "cut-hard": UPSTREAM, "cut-reset": UPSTREAM,
+    "cut": UPSTREAM, "cut-event": UPSTREAM, "cut-finished": UPSTREAM, "huge-event": UPSTREAM,
+    "cut-hard": UPSTREAM,
+    "cut-reset": ("upstream_error or upstream_unreachable", 502),
     "error-upstream": UPSTREAM, "error-string": UPSTREAM, "error-no-done": UPSTREAM, "error-event": UPSTREAM,
     "error-overloaded": ("model_overloaded", 429), "error-first": ("model_overloaded", 429),
     "error-blocked": ("content_blocked_by_provider", 502),
@@ -46,6 +47,8 @@ REFUSED = {
 
 
 def ask(proxy, fault, stream, text="a question that is long enough for some pieces", at=1, model=NEAR, **more):
+    if fault == "replay":  # needs an answer under the same client key to repeat
+        assert proxy.post(chat_body(text, model))[0] == 200
     return proxy.post(chat_body(f"sim:fault={fault},at={at} {text}", model, stream=stream, **more), timeout=60)
 
 
@@ -65,10 +68,11 @@ def test_broken_stream(proxy, fault):
     code, _ = BROKEN[fault]
     status, _, body = ask(proxy, fault, True)
     error, text = error_of_stream(status, body)
-    assert error["code"] == code, error
+    assert error["code"] in code.split(" or "), error
     assert b"injected" not in body
     assert set(error) == {"message", "type", "param", "code"}
-    assert f"You said: sim:fault={fault},at=1 a question that is long".startswith(text), "text that was never sealed"
+    whole = f"You said: sim:fault={fault},at=1 a question that is long enough for some pieces"
+    assert whole.startswith(text), "text that was never sealed"
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -76,7 +80,7 @@ def test_broken_whole_answer(proxy, fault):
     code, expected = BROKEN[fault]
     status, headers, body = ask(proxy, fault, False)
     error = json.loads(body)["error"]
-    assert (error["code"], status) == (code, expected), error
+    assert error["code"] in code.split(" or ") and status == expected, error
     assert b"injected" not in body
     final = code in ("plaintext_from_upstream", "decryption_failed", "attestation_failed")
     assert (headers["x-should-retry"] == "false") == final
@@ -95,7 +99,7 @@ def test_harmless_oddities(proxy, sim):
     assert len(names) > 20
     wrong = []
     for fault in names:
-        if fault in ("sealed-nul", "linger"):
+        if fault in ("sealed-nul", "linger", "escaped-field"):
             continue
         prompt = f"sim:fault={fault},at=1 and a long enough question"
         status, _, body = proxy.post(chat_body(prompt, stream=True))
@@ -298,8 +302,8 @@ def test_at_most_ten_attestations_a_minute(start_proxy, start_sim):
     other = start_sim("--fault-models")
     proxy = start_proxy(upstream=other.url)
     status = [proxy.post(chat_body("x", f"{NEAR}@{fault}"))[0] for fault in list(BROKEN)[:14]]
-    assert other.stats()["attestation_peak_60s"] <= 10
-    assert 503 in status or 429 in status or 502 in status
+    assert other.stats()["attestation_peak_60s"] == 10
+    assert status[-1] == 503
 
 
 def test_models_of_every_shape(proxy):

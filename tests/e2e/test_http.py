@@ -129,7 +129,7 @@ def test_unknown_paths(proxy):
     for method, path, status in (("GET", "/nothing", 404), ("GET", "/v1/chat/completions", 405), ("POST", "/health", 405),
                                  ("DELETE", "/v1/models", 405), ("GET", "/../etc/passwd", 404)):
         reply = raw.request(proxy.port, method, path)
-        assert reply.status in (status, 404, 405), reply
+        assert reply.status in (status, 415 if method == "POST" else status), reply
         error_of(reply)
 
 

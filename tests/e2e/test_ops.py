@@ -27,7 +27,7 @@ def test_health_tells_readiness(proxy):
 def test_second_instance_fails(proxy, build, token, sim, tmp_path):
     run = subprocess.run([build / "e2ee-hsm-proxy", "serve", "--listen", f"127.0.0.1:{proxy.port}", "--upstream", sim.url,
                           "--unsafe-http-upstream", *token.arguments()], capture_output=True, text=True, timeout=30,
-                         env={"PATH": "/usr/bin:/bin", **token.env}, stdin=subprocess.DEVNULL)
+                         env={"PATH": "/usr/bin:/bin", "HOME": str(token.dir), **token.env}, stdin=subprocess.DEVNULL)
     assert run.returncode != 0
     assert "address in use" in run.stderr.lower().replace("address already in use", "address in use")
     assert proxy.health()[0] == 200
@@ -37,7 +37,7 @@ def test_no_api_key(build, token):
     """Without a key serve refuses, loopback upstreams aside."""
     run = subprocess.run([build / "e2ee-hsm-proxy", "serve", "--listen", f"127.0.0.1:{free_port()}", *token.arguments()],
                          capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
-                         env={"PATH": "/usr/bin:/bin", **token.env})
+                         env={"PATH": "/usr/bin:/bin", "HOME": str(token.dir), **token.env})
     assert run.returncode != 0 and "VENICE_API_KEY" in run.stderr
 
 
@@ -57,7 +57,7 @@ def test_wrong_options(build, token, tmp_path, arguments, word):
     run = subprocess.run([build / "e2ee-hsm-proxy", "serve", "--state-dir", tmp_path, "--listen",
                           f"127.0.0.1:{free_port()}", *defaults, *arguments],
                          capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
-                         env={"PATH": "/usr/bin:/bin", **token.env, **base})
+                         env={"PATH": "/usr/bin:/bin", "HOME": str(token.dir), **token.env, **base})
     assert run.returncode not in (0, -6, -11), run
     assert word.lower() in (run.stdout + run.stderr).lower()
     assert "1234" not in run.stdout + run.stderr
@@ -257,7 +257,7 @@ def test_handshakes_are_single_flight(start_proxy, sim):
 # ---- commands ----
 
 
-@pytest.mark.parametrize("name", ["serve", "check", "attest", "policy", "verify", "models", "chat", "audit"])
+@pytest.mark.parametrize("name", ["serve", "check", "attest", "policy", "verify", "models", "chat"])
 def test_help(build, name):
     run = subprocess.run([build / "e2ee-hsm-proxy", name, "--help"], capture_output=True, text=True, timeout=20)
     assert run.returncode == 0 and name in run.stdout
@@ -267,7 +267,7 @@ def test_help(build, name):
 def test_general_help_and_version(build):
     run = subprocess.run([build / "e2ee-hsm-proxy", "--help"], capture_output=True, text=True, timeout=20)
     assert run.returncode == 0
-    for name in ("serve", "check", "attest", "policy", "verify", "models", "chat", "audit"):
+    for name in ("serve", "check", "attest", "policy", "verify", "models", "chat"):
         assert name in run.stdout
     assert subprocess.run([build / "e2ee-hsm-proxy", "nonsense"], capture_output=True, timeout=20).returncode != 0
     run = subprocess.run([build / "e2ee-hsm-proxy", "--version"], capture_output=True, text=True, timeout=20)

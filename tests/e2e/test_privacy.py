@@ -130,7 +130,7 @@ def test_numbers_keep_their_bytes(proxy, sim):
 @pytest.mark.alone
 def test_nothing_left_in_logs_and_files(start_proxy, sim, tmp_path, token):
     """After answers, errors and a crash: no prompt, answer, PIN or API key in any log, core or other file."""
-    proxy = start_proxy("--log-level", "debug", "--audit-log", str(tmp_path / "audit.log"))
+    proxy = start_proxy("--log-level", "debug")
     prompt, answer = canary(), canary()
     for stream in (True, False):
         clients.openai_python(proxy.url, f"{prompt} sim:reply={answer}", stream)

@@ -100,9 +100,14 @@ def langchain(url, prompt, stream, model=NEAR, **more):
 
 
 def langchain_async(url, prompt, stream, model=NEAR, **more):
-    chat = langchain_model(url, model, **more)
+    import httpx
 
     async def run():
+        # LangChain keeps one async HTTP client for the process, which outlives this loop: give it one of its own.
+        async with httpx.AsyncClient() as http:
+            return await ask(langchain_model(url, model, http_async_client=http, **more))
+
+    async def ask(chat):
         if not stream:
             answer = await chat.ainvoke(prompt)
             return Answer(text=answer.content, finish=answer.response_metadata.get("finish_reason"), pieces=1)

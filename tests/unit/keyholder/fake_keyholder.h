@@ -76,7 +76,7 @@ static bool fake_error(struct fake_conn *c, uint32_t id, enum err_kind kind)
 {
     struct keyipc_message m = {.op = KEYIPC_ERROR, .request_id = id};
     m.u.error.kind = (uint8_t)kind;
-    strcpy(m.u.error.message, "as asked for by the test");
+    snprintf(m.u.error.message, sizeof m.u.error.message, "as asked for by the test");
     return fake_send(c, &m);
 }
 
@@ -173,7 +173,7 @@ static bool fake_request(struct fake_conn *c, const struct keyipc_message *m)
     case KEYIPC_STATUS:
         a.u.status_answer.token_state = (uint8_t)atomic_load(&c->fake->token_state);
         a.u.status_answer.custody = KEYIPC_CUSTODY_TOKEN;
-        strcpy(a.u.status_answer.token_label, "fake");
+        snprintf(a.u.status_answer.token_label, sizeof a.u.status_answer.token_label, "fake");
         return atomic_load(&c->fake->silent_status) || fake_send(c, &a);
     case KEYIPC_CANCEL:
         atomic_fetch_add(&c->fake->cancels, 1);
@@ -282,7 +282,7 @@ __attribute__((unused)) static void fake_listen(struct fake *f)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     snprintf(f->path, sizeof f->path, "/tmp/e2ee-fake-%d.sock", (int)getpid());
-    strcpy(a.sun_path, f->path);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", f->path);
     unlink(f->path);
     f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(f->listener, (struct sockaddr *)&a, sizeof a) != 0 || listen(f->listener, 64) != 0) {
