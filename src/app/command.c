@@ -1,11 +1,8 @@
 #include "app/command.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/limits.h"
-#include "base/text.h"
+#include "app/api_key.h"
 #include "upstream/config.h"
 
 struct upstream_config *command_upstream(const struct config *config, struct err *err)
@@ -18,12 +15,7 @@ struct upstream_config *command_upstream(const struct config *config, struct err
     struct secret key = SECRET_EMPTY;
     struct upstream_config *upstream = upstream_config_new(&options, err);
     bool ok = upstream != NULL;
-    char *value = getenv("VENICE_API_KEY");
-    if (ok && config->api_key_file != NULL) {
-        ok = text_read_secret(&key, config->api_key_file, LIMIT_API_KEY_BYTES, err);
-    } else if (ok && value != NULL && *value != '\0') {
-        ok = secret_copy(&key, (const uint8_t *)value, strlen(value), err);
-    }
+    ok = ok && api_key_read(&key, config, err);
     if (ok && key.len > 0) {
         ok = upstream_config_set_key(upstream, &key, err);
     }

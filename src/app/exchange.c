@@ -30,7 +30,6 @@ struct exchange {
     int64_t retry_after_s;
     struct buf error_body; /* of an answer that is no 200 */
     bool repeated;         /* the one repetition was spent */
-    bool paused;
 };
 
 static void destroy(struct exchange *x)
@@ -143,14 +142,10 @@ static void advance(struct exchange *x)
     case RELAY_GOES_ON:
         break;
     }
-    bool pause = relay_should_pause(x->relay);
-    if (x->transfer != NULL && pause != x->paused) {
-        x->paused = pause;
-        if (pause) {
-            transfer_pause(x->transfer);
-        } else {
-            transfer_resume(x->transfer);
-        }
+    if (x->transfer != NULL && relay_should_pause(x->relay)) {
+        transfer_pause(x->transfer);
+    } else if (x->transfer != NULL) {
+        transfer_resume(x->transfer);
     }
 }
 

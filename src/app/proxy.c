@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <event2/thread.h>
 
+#include "app/api_key.h"
 #include "app/app.h"
 #include "app/metrics.h"
 #include "app/models.h"
@@ -67,71 +68,18 @@ static bool attest_model(void *arg, const char *model, struct session_evidence *
     return verifier_attest(app->verifier, model, out, err);
 }
 
-static bool read_all(int fd, uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = read(fd, data, len);
-        if (n == 0 || (n < 0 && errno != EINTR)) {
-            return false;
-        }
-        if (n > 0) {
-            data += n;
-            len -= (size_t)n;
-        }
-    }
-    return true;
-}
-
-/* The key that the supervisor took from its environment. */
-static bool receive_api_key(struct secret *key, struct err *err)
-{
-    uint8_t length[2];
-    *key = SECRET_EMPTY;
-    if (!read_all(SUPERVISOR_START_FD, length, sizeof length)) {
-        return err_set(err, ERR_IO, "the supervisor is gone");
-    }
-    size_t len = (size_t)length[0] << 8 | length[1];
-    if (len == 0) {
-        return true;
-    }
-    if (len > LIMIT_API_KEY_BYTES) {
-        return err_set(err, ERR_PROTOCOL, "the supervisor sent an API key of %zu bytes", len);
-    }
-    if (!secret_new(key, len, err) || !read_all(SUPERVISOR_START_FD, key->data, len)) {
-        secret_free(key);
-        return err_set(err, ERR_IO, "the supervisor is gone");
-    }
-    return true;
-}
-
-/* --api-key-file wins over the environment, as every flag does. */
 static bool load_api_key(struct app *app, bool supervised, struct err *err)
 {
     struct secret key = SECRET_EMPTY;
-    if (supervised && !receive_api_key(&key, err)) {
-        return false;
-    }
-    if (app->config->api_key_file != NULL) {
+    bool ok = !supervised || api_key_receive(&key, SUPERVISOR_START_FD, err);
+    if (ok && (!supervised || app->config->api_key_file != NULL)) {
         secret_free(&key);
-        if (!text_read_secret(&key, app->config->api_key_file, LIMIT_API_KEY_BYTES, err)) {
-            return err_context(err, "--api-key-file");
-        }
-    } else if (!supervised) {
-        char *value = getenv("VENICE_API_KEY");
-        if (value != NULL && *value != '\0') {
-            size_t len = strlen(value);
-            bool ok = secret_copy(&key, (const uint8_t *)value, len, err);
-            secret_wipe(value, len);
-            if (!ok) {
-                return false;
-            }
-        }
+        ok = api_key_read(&key, app->config, err);
     }
-    if (key.len == 0) {
-        return upstream_config_is_loopback(app->upstream) ||
-               err_set(err, ERR_CONFIG, "no API key: set VENICE_API_KEY or --api-key-file FILE");
+    if (ok && key.len == 0 && !upstream_config_is_loopback(app->upstream)) {
+        ok = err_set(err, ERR_CONFIG, "no API key: set VENICE_API_KEY or --api-key-file FILE");
     }
-    return upstream_config_set_key(app->upstream, &key, err);
+    return ok && (key.len == 0 || upstream_config_set_key(app->upstream, &key, err));
 }
 
 static bool make_upstream(struct app *app, bool supervised, struct err *err)

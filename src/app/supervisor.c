@@ -12,44 +12,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/keyholder_start.h"
-#include "app/spawn.h"
-#include "app/worker_count.h"
+#include "app/api_key.h"
+#include "app/supervisor_internal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "keyholder/link.h"
+#include "keyipc/start.h"
 
 #define STOP_S 13          /* 10 s for open streams, and a little for the rest */
 #define KEYHOLDER_STOP_S 5 /* to destroy its keys in the token */
 #define QUICK_DEATH_S 10   /* a child that lived for less is started again with a pause */
 #define PAUSE_MAX_MS 30000 /* a YubiHSM frees a crashed process's session after 30 s: docs/tokens */
-
-/* One child. */
-struct child {
-    pid_t pid; /* 0: not running */
-    int fd;    /* what it reports its start on; -1: none */
-    bool ready;
-    int64_t started_ns;
-    int64_t restart_ns; /* when to start it again; 0: not planned */
-    unsigned pause_ms;
-};
-
-struct supervisor {
-    const struct config *config;
-    int argc;
-    char **argv;
-    struct secret api_key;
-    struct child keyholder, proxy;
-    int proxy_channel;
-    uint32_t generation;
-    bool keyholder_stays_down; /* a refused PIN: until SIGHUP */
-    bool announced;            /* the proxy knows the keyholder that runs now */
-    bool stopping;
-    int64_t kill_ns;
-    int exit_code;
-};
 
 static int signal_pipe[2] = {-1, -1};
 
@@ -77,115 +52,6 @@ static bool set_signals(struct err *err)
         }
     }
     return true;
-}
-
-static bool start_keyholder(struct supervisor *s, struct err *err)
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, KEYHOLDER_START_SOCKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        return err_errno(err, ERR_IO, errno, "cannot make a socket pair");
-    }
-    bool ok = keyholder_spawn(s->config, pair[1], &s->keyholder.pid, err);
-    close(pair[1]);
-    if (!ok) {
-        close(pair[0]);
-        return false;
-    }
-    s->keyholder.fd = pair[0];
-    s->keyholder.ready = false;
-    s->keyholder.started_ns = clock_boot_ns();
-    s->keyholder.restart_ns = 0;
-    s->announced = false;
-    return true;
-}
-
-static bool send_api_key(const struct supervisor *s, int fd, struct err *err)
-{
-    uint8_t length[2] = {(uint8_t)(s->api_key.len >> 8), (uint8_t)s->api_key.len};
-    if (send(fd, length, sizeof length, MSG_NOSIGNAL) != (ssize_t)sizeof length ||
-        (s->api_key.len > 0 &&
-         send(fd, s->api_key.data, s->api_key.len, MSG_NOSIGNAL) != (ssize_t)s->api_key.len)) {
-        return err_errno(err, ERR_IO, errno, "cannot hand the API key to the proxy");
-    }
-    return true;
-}
-
-static bool start_proxy(struct supervisor *s, struct err *err)
-{
-    int channel[2], start[2];
-    char path[PATH_MAX], fd_text[16];
-    struct spawn_args args = {.count = 0};
-    if (!spawn_sibling(path, sizeof path, "e2ee-hsm-proxy", err)) {
-        return false;
-    }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) != 0) {
-        return err_errno(err, ERR_IO, errno, "cannot make a socket pair");
-    }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, start) != 0) {
-        close(channel[0]);
-        close(channel[1]);
-        return err_errno(err, ERR_IO, errno, "cannot make a socket pair");
-    }
-    snprintf(fd_text, sizeof fd_text, "%d", SUPERVISOR_CHANNEL_FD);
-    spawn_arg(&args, path);
-    spawn_arg(&args, "serve");
-    spawn_option(&args, "--supervised-fd", fd_text);
-    for (int i = 1; i < s->argc; i++) {
-        spawn_arg(&args, s->argv[i]);
-    }
-    int fds[2] = {channel[1], start[1]};
-    bool ok = spawn_process(&s->proxy.pid, path, &args, spawn_proxy_variables, NULL, fds, 2,
-                            SUPERVISOR_CHANNEL_FD, err);
-    close(channel[1]);
-    close(start[1]);
-    if (!ok || !send_api_key(s, start[0], err)) {
-        close(channel[0]);
-        close(start[0]);
-        return false;
-    }
-    fcntl(channel[0], F_SETFL, O_NONBLOCK);
-    s->proxy_channel = channel[0];
-    s->proxy.fd = start[0];
-    s->proxy.ready = false;
-    s->proxy.started_ns = clock_boot_ns();
-    s->proxy.restart_ns = 0;
-    s->announced = false;
-    return true;
-}
-
-/* Fresh connections between the two, for the keyholder and the proxy that run now. */
-static void introduce(struct supervisor *s)
-{
-    struct keyholder_channel_message up = {.type = KEYHOLDER_CHANNEL_UP,
-                                           .fd_count = 1 + worker_count(s->config)};
-    struct err err = {0};
-    bool ok = true;
-    unsigned made = 0;
-    if (!s->keyholder.ready || s->proxy.pid == 0 || s->announced || s->stopping) {
-        return;
-    }
-    for (; ok && made < up.fd_count; made += ok) {
-        int pair[2];
-        ok = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
-        if (!ok) {
-            err_errno(&err, ERR_IO, errno, "cannot make a socket pair");
-            break;
-        }
-        up.fds[made] = pair[0];
-        ok = keyholder_send_connection(s->keyholder.fd, pair[1], &err);
-        close(pair[1]);
-        if (!ok) {
-            close(pair[0]);
-        }
-    }
-    up.generation = ++s->generation;
-    s->announced = ok && keyholder_channel_send(s->proxy_channel, &up, &err);
-    if (!s->announced) {
-        log_error("cannot connect proxy and keyholder: %s", err.message);
-    }
-    for (unsigned i = 0; i < made; i++) {
-        close(up.fds[i]);
-    }
 }
 
 static void tell_proxy_down(struct supervisor *s, enum err_kind reason)
@@ -407,18 +273,19 @@ static void start_due(struct supervisor *s)
     if (s->stopping) {
         return;
     }
-    if (s->keyholder.restart_ns != 0 && now >= s->keyholder.restart_ns && !start_keyholder(s, &err)) {
+    if (s->keyholder.restart_ns != 0 && now >= s->keyholder.restart_ns &&
+        !supervisor_start_keyholder(s, &err)) {
         log_error("%s", err.message);
         plan_restart(&s->keyholder);
     }
     bool first = s->proxy.pid == 0 && s->proxy.restart_ns == 0 && s->keyholder.ready;
     bool again = s->proxy.restart_ns != 0 && now >= s->proxy.restart_ns;
-    if ((first || again) && !start_proxy(s, &err)) {
+    if ((first || again) && !supervisor_start_proxy(s, &err)) {
         log_error("%s", err.message);
         s->stopping = true;
         s->exit_code = 1;
     }
-    introduce(s);
+    supervisor_introduce(s);
 }
 
 /* Both ends: the proxy first, which may still need the keyholder; then the keyholder, whose channel closes. */
@@ -445,22 +312,10 @@ static bool ended(struct supervisor *s)
     return s->keyholder.pid == 0;
 }
 
-/* From the environment only: --api-key-file is the proxy's to read. The variable is overwritten where it lies, which
- * is what /proc/PID/environ shows. */
+/* --api-key-file is the proxy's to read. */
 static bool take_api_key(struct supervisor *s, struct err *err)
 {
-    char *value = getenv("VENICE_API_KEY");
-    if (value == NULL || *value == '\0') {
-        return true;
-    }
-    size_t len = strlen(value);
-    if (len > LIMIT_API_KEY_BYTES) {
-        return err_set(err, ERR_CONFIG, "VENICE_API_KEY is longer than %d bytes", LIMIT_API_KEY_BYTES);
-    }
-    bool ok = secret_copy(&s->api_key, (const uint8_t *)value, len, err);
-    secret_wipe(value, len);
-    unsetenv("VENICE_API_KEY");
-    return ok;
+    return s->config->api_key_file != NULL || api_key_read(&s->api_key, s->config, err);
 }
 
 int supervisor_run(const struct config *config, int argc, char **argv)
@@ -468,7 +323,7 @@ int supervisor_run(const struct config *config, int argc, char **argv)
     struct err err = {0};
     struct supervisor s = {.config = config, .argc = argc, .argv = argv, .proxy_channel = -1};
     s.keyholder.fd = s.proxy.fd = -1;
-    if (!take_api_key(&s, &err) || !set_signals(&err) || !start_keyholder(&s, &err)) {
+    if (!take_api_key(&s, &err) || !set_signals(&err) || !supervisor_start_keyholder(&s, &err)) {
         log_error("%s", err.message);
         secret_free(&s.api_key);
         return 1;

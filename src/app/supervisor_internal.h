@@ -1,0 +1,41 @@
+/* Inside of the supervisor: shared by supervisor.c and supervisor_start.c only. */
+#ifndef E2EE_APP_SUPERVISOR_INTERNAL_H
+#define E2EE_APP_SUPERVISOR_INTERNAL_H
+
+#include <sys/types.h>
+
+#include "app/supervisor.h"
+#include "base/secret.h"
+
+/* One child. */
+struct child {
+    pid_t pid; /* 0: not running */
+    int fd;    /* what it reports its start on; -1: none */
+    bool ready;
+    int64_t started_ns;
+    int64_t restart_ns; /* when to start it again; 0: not planned */
+    unsigned pause_ms;
+};
+
+struct supervisor {
+    const struct config *config;
+    int argc;
+    char **argv;
+    struct secret api_key;
+    struct child keyholder, proxy;
+    int proxy_channel;
+    uint32_t generation;
+    bool keyholder_stays_down; /* a refused PIN: until SIGHUP */
+    bool announced;            /* the proxy knows the keyholder that runs now */
+    bool stopping;
+    int64_t kill_ns;
+    int exit_code;
+};
+
+/* Each starts one child; on failure nothing was started. */
+bool supervisor_start_keyholder(struct supervisor *s, struct err *err) MUST_CHECK;
+bool supervisor_start_proxy(struct supervisor *s, struct err *err) MUST_CHECK;
+/* Gives keyholder and proxy fresh connections to each other, once both run. */
+void supervisor_introduce(struct supervisor *s);
+
+#endif
