@@ -119,7 +119,7 @@ def command(build, token, sim):
         if with_token:
             argv += token.arguments()
         return subprocess.run([*argv, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
-                              stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", **token.env, **(env or {})})
+                              stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", "HOME": str(token.dir), **token.env, **(env or {})})
 
     return run
 
