@@ -22,7 +22,7 @@ struct dstack_config {
     const uint8_t *key_provider_id;
     size_t key_provider_id_len;
 };
-bool dstack_config_id_v1(uint8_t out[static MEASUREMENT_BYTES], const struct dstack_config *c);
+void dstack_config_id_v1(uint8_t out[static MEASUREMENT_BYTES], const struct dstack_config *c);
 bool dstack_config_id_v2(uint8_t out[static MEASUREMENT_BYTES], const struct dstack_config *c,
                          struct err *err) MUST_CHECK;
 bool dstack_config_id_v3(uint8_t out[static MEASUREMENT_BYTES], const void *document, size_t len,
