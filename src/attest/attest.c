@@ -4,13 +4,15 @@
 
 #include "attest/binding.h"
 #include "attest/body.h"
+#include "attest/dstack.h"
 #include "attest/intel.h"
 #include "attest/pins.h"
 #include "attest/quote.h"
 #include "attest/td.h"
 
-static const char *const all_after_quote[] = {"td.debug", "td.attributes", "td.service", "td.owner",
-                                              "nonce",    "binding",       "freshness",  "pins"};
+static const char *const after_quote[] = {"td.debug", "td.attributes", "td.service", "td.owner",
+                                          "nonce",    "binding",       "freshness"};
+static const char *const after_guest[] = {"pins"};
 
 static const char earlier[] = "an earlier step failed";
 
@@ -84,6 +86,9 @@ static bool check_quote(struct attest_verdict *v, const struct quote *quote, con
     td_check(v);
     binding_check(v, body, input->nonce);
     binding_freshness(v, body);
+    if (!dstack_check(v, body, err)) {
+        return false;
+    }
     pins_check(v, policy, input->model, input->stored_pins, input->stored_pin_count);
     return true;
 }
@@ -116,8 +121,11 @@ out:
     if (ok) {
         if (verdict_find(verdict, "td.debug") == NULL) {
             intel_skip(verdict, true, earlier);
-            verdict_skip_rest(verdict, all_after_quote, sizeof all_after_quote / sizeof all_after_quote[0],
-                              true, earlier);
+            verdict_skip_rest(verdict, after_quote, sizeof after_quote / sizeof after_quote[0], true,
+                              earlier);
+            dstack_skip(verdict, earlier);
+            verdict_skip_rest(verdict, after_guest, sizeof after_guest / sizeof after_guest[0], true,
+                              earlier);
         }
         verdict_close(verdict);
     } else {

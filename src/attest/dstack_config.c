@@ -36,6 +36,12 @@ static size_t provider_index(const char *name)
     return i;
 }
 
+/* CONFIG_BYTES_MAX has room for every configuration: only memory can be short. */
+static bool complete(const struct buf *text, struct err *err)
+{
+    return !text->failed || err_set(err, ERR_MEMORY, "no memory for a configuration");
+}
+
 static void set_id(uint8_t out[static MEASUREMENT_BYTES], uint8_t version,
                    const uint8_t hash[static CONFIG_HASH_BYTES])
 {
@@ -61,7 +67,7 @@ bool dstack_config_id_v2(uint8_t out[static MEASUREMENT_BYTES], const struct dst
     buf_append(&text, c->app_id, APP_ID_BYTES);
     buf_append_byte(&text, providers[provider_index(c->key_provider)].number);
     buf_append(&text, c->key_provider_id, c->key_provider_id_len);
-    ok = buf_check(&text, "a configuration", err);
+    ok = complete(&text, err);
     if (ok) {
         hash_keccak256(hash, text.data, text.len);
         set_id(out, 2, hash);
@@ -80,7 +86,7 @@ bool dstack_config_id_v3(uint8_t out[static MEASUREMENT_BYTES], const void *docu
     buf_init(&text, sizeof V3_DOMAIN + len);
     buf_append(&text, V3_DOMAIN, sizeof V3_DOMAIN); /* with its NUL, which the hash covers */
     buf_append(&text, document, len);
-    ok = buf_check(&text, "a configuration", err) &&
+    ok = complete(&text, err) &&
          (hash_sha256(hash, text.data, text.len) || err_set(err, ERR_CRYPTO, "SHA-256 failed"));
     if (ok) {
         set_id(out, 3, hash);
@@ -164,8 +170,7 @@ bool dstack_config_matches_v3(bool *match, const uint8_t id[static MEASUREMENT_B
             continue;
         }
         write_v3(&text, c, log, members);
-        ok = buf_check(&text, "a configuration", err) &&
-             dstack_config_id_v3(expected, text.data, text.len, err);
+        ok = complete(&text, err) && dstack_config_id_v3(expected, text.data, text.len, err);
         *match = ok && memcmp(expected, id, sizeof expected) == 0;
     }
     buf_free(&text);

@@ -81,6 +81,12 @@ static void write_preimage(struct buf *out, unsigned version, const char *name, 
     buf_append(out, payload, len);
 }
 
+/* The limits of names and payloads leave room for every preimage: only memory can be short. */
+static bool complete(const struct buf *preimage, struct err *err)
+{
+    return !preimage->failed || err_set(err, ERR_MEMORY, "no memory for an event");
+}
+
 bool event_log_digest(uint8_t out[static SHA384_BYTES], unsigned version, const char *name, size_t name_len,
                       const uint8_t *payload, size_t len, struct err *err)
 {
@@ -89,7 +95,7 @@ bool event_log_digest(uint8_t out[static SHA384_BYTES], unsigned version, const 
 
     buf_init(&preimage, PREIMAGE_BYTES_MAX);
     write_preimage(&preimage, version, name, name_len, payload, len);
-    ok = buf_check(&preimage, "an event", err) &&
+    ok = complete(&preimage, err) &&
          (hash_sha384(out, preimage.data, preimage.len) || err_set(err, ERR_CRYPTO, "SHA-384 failed"));
     buf_free(&preimage);
     return ok;
@@ -200,7 +206,7 @@ static bool authenticate(struct event *e, struct err *err)
     }
     write_preimage(&preimage, e->version, (const char *)e->name.data, e->name.len, e->payload.data,
                    e->payload.len);
-    if (!buf_check(&preimage, "an event", err)) {
+    if (!complete(&preimage, err)) {
         goto out;
     }
     if (e->preimage.len > 0 &&
