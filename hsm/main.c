@@ -69,23 +69,23 @@ static void lock_memory(void)
 #endif
 }
 
-/* Signals go to the loop by descriptor, so that a module's handlers are never run and never matter. */
-static int take_signals(struct err *err)
+/* Signals go to the loop by descriptor, so that a module's handlers are never run and never matter. Before the first
+ * thread: all inherit the mask. */
+static bool take_signals(struct options *o, struct err *err)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    if (o->check) {
+        return true; /* ends by the signal itself */
+    }
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
-        err_errno(err, ERR_IO, errno, "cannot block signals");
-        return -1;
+        return err_errno(err, ERR_IO, errno, "cannot block signals");
     }
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd < 0) {
-        err_errno(err, ERR_IO, errno, "cannot make a signalfd");
-    }
-    return fd;
+    o->server.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return o->server.signals >= 0 || err_errno(err, ERR_IO, errno, "cannot make a signalfd");
 }
 
 static void report_ready(const struct server_options *o)
@@ -124,15 +124,14 @@ static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *
         return false;
     }
     o->token.state_dir = state_dir;
-    return secret_heap_init(err) && watchdog_start(o->token_timeout_s, NULL, err);
+    return take_signals(o, err) && secret_heap_init(err) && watchdog_start(o->token_timeout_s, NULL, err);
 }
 
 static bool serve(struct options *o, struct err *err)
 {
     static struct token token;
     static struct key_set keys;
-    o->server.signals = take_signals(err);
-    if (o->server.signals < 0 || !selftest_vector(err) || !token_open(&token, &o->token, err)) {
+    if (!selftest_vector(err) || !token_open(&token, &o->token, err)) {
         return false;
     }
     for (size_t i = 0; i < token.instance.dead_count; i++) {

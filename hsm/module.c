@@ -65,6 +65,9 @@ struct module *module_load(const char *path, struct err *err)
         mem_free(m);
         return NULL;
     }
+    if (m->single_threaded) {
+        return m; /* libp11 asks for OS locking and would be refused again */
+    }
     watchdog_enter("C_Initialize (libp11)");
     m->finder = PKCS11_CTX_new();
     if (m->finder == NULL || PKCS11_CTX_load(m->finder, path) != 0) {
@@ -159,6 +162,10 @@ bool module_find_tokens(struct module *m, struct module_token *tokens, size_t *c
     PKCS11_SLOT *slots = NULL;
     unsigned int slot_count = 0;
     *count = 0;
+    if (m->finder == NULL) {
+        CK_RV rv = module_list_tokens(m, tokens, count);
+        return rv == CKR_OK || ckr_fail(err, rv, "C_GetSlotList");
+    }
     watchdog_enter("C_GetSlotList (libp11)");
     int failed = PKCS11_enumerate_slots(m->finder, &slots, &slot_count);
     watchdog_leave();

@@ -9,7 +9,7 @@
 
 struct module {
     CK_FUNCTION_LIST *functions;
-    PKCS11_CTX *finder; /* libp11's own load of the module; NULL after module_restart */
+    PKCS11_CTX *finder; /* libp11's own load; NULL after module_restart, and where there are no locks */
     bool single_threaded;
 };
 
