@@ -268,7 +268,7 @@ static void *stub_accept(void *arg)
     }
 }
 
-static struct stub *stub_start(SSL_CTX *tls)
+__attribute__((unused)) static struct stub *stub_start(SSL_CTX *tls)
 {
     struct stub *s = calloc(1, sizeof *s);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -284,7 +284,7 @@ static struct stub *stub_start(SSL_CTX *tls)
     return s;
 }
 
-static void stub_stop(struct stub *s)
+__attribute__((unused)) static void stub_stop(struct stub *s)
 {
     atomic_store(&s->stop, true);
     shutdown(s->listener, SHUT_RDWR);
