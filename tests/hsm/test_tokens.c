@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crypto/hash.h"
@@ -241,32 +242,61 @@ static void test_killed(void **state)
     finish(&k);
 }
 
-static void test_sigterm(void **state)
+/* A terminal or a service manager signals the whole group: the supervisor ends its keyholder itself, and last. */
+static void test_signals_are_the_supervisors(void **state)
 {
     struct kh k;
     struct kh_peer model;
+    struct keyipc_status_answer status;
     uint8_t point[POINT_BYTES];
     uint64_t key;
     start(&k);
     kh_peer_new(&model);
     int control = kh_control(&k, NULL);
     kh_open(&k, control, &model, &key, point);
-    assert_int_equal(kill(k.pid, SIGHUP), 0); /* changes nothing */
+    assert_int_equal(kill(k.pid, SIGHUP), 0);
     assert_int_equal(kill(k.pid, SIGTERM), 0);
-    assert_int_equal(kh_wait(&k), KEYIPC_EXIT_OK);
+    kh_open(&k, control, &model, &key, point);
+    kh_status(&k, control, &status);
+    assert_int_equal(status.keys_live, 2);
+    assert_int_equal(kh_stop(&k), KEYIPC_EXIT_OK); /* with a client there and its keys alive */
     assert_nothing_left(&k);
     close(control);
-    close(k.channel);
     kh_peer_free(&model);
+    kh_remove(&k);
+}
+
+/* On its own, with a socket, SIGTERM ends it and SIGHUP does not. */
+static void test_sigterm_without_supervisor(void **state)
+{
+    struct kh k;
+    char path[sizeof k.dir + 8];
+    prepare(&k);
+    snprintf(path, sizeof path, "%s/socket", k.dir);
+    kh_arg(&k, "--socket", path);
+    kh_spawn(&k, -1);
+    for (int i = 0; i < 1000 && kh_count(&k, "log", "ready") == 0; i++) {
+        usleep(20000);
+    }
+    assert_int_equal(kill(k.pid, SIGHUP), 0);
+    usleep(100000);
+    assert_int_equal(waitpid(k.pid, NULL, WNOHANG), 0);
+    assert_int_equal(kill(k.pid, SIGTERM), 0);
+    assert_int_equal(kh_wait(&k), KEYIPC_EXIT_OK);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_nothing_left(&k);
     kh_remove(&k);
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_and_derives), cmocka_unit_test(test_pipelined),
-        cmocka_unit_test(test_client_vanishes),  cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_sigterm),
+        cmocka_unit_test(test_keys_and_derives),
+        cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_client_vanishes),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_signals_are_the_supervisors),
+        cmocka_unit_test(test_sigterm_without_supervisor),
     };
     struct err err = {0};
     int failed = 0;
