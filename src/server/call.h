@@ -8,7 +8,10 @@
  *   or           on_closed: the client hung up or the connection failed.
  * Exactly one of these two happens, and after it the pointer is dead for the app (after on_closed returns, after the
  * ending function returns). No callback is ever made from inside a call_* function: failures found there are told
- * later in the same loop turn. Writes of one loop turn leave in one system call at its end. */
+ * later in the same loop turn. Writes of one loop turn leave in one system call at its end.
+ *
+ * A client that shuts its sending side down while a request is in work counts as gone: on TCP that cannot be told from
+ * a closed client. What was answered before the shut-down was read is still sent. */
 #ifndef E2EE_SERVER_CALL_H
 #define E2EE_SERVER_CALL_H
 

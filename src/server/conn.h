@@ -1,6 +1,11 @@
 /* Inside of the server layer: a connection and its current request. Loop thread only. Nothing outside src/server
  * includes this.
  *
+ * Evbuffers and events of our own, no bufferevents: those write only after another turn of the loop with two changes
+ * of the epoll set for each chunk, and stop watching for a hang-up whenever reading pauses. Here the kernel is offered
+ * the bytes at the end of the turn, EV_WRITE is asked for only when it does not take them all, and reading never stops
+ * (what cannot be kept is dropped, and the connection closed after its response).
+ *
  * Reentrancy: functions that the app calls only mark a connection (conn_touch, conn_doom); writing, calling back,
  * freeing and going on to the next request happen in conn_turn, which only event callbacks of the worker call. */
 #ifndef E2EE_SERVER_CONN_H

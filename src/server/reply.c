@@ -174,6 +174,20 @@ void call_stream_begin(struct http_call *call, int status, const char *content_t
     conn_touch(call->conn);
 }
 
+/* Writes len in hex and a line end to the end of out; returns where it begins. By hand: printf is a third of what a
+ * small chunk costs here. */
+static size_t chunk_size(char *out, size_t cap, size_t len)
+{
+    size_t at = cap;
+    out[--at] = '\n';
+    out[--at] = '\r';
+    do {
+        out[--at] = "0123456789abcdef"[len & 15];
+        len >>= 4;
+    } while (len > 0);
+    return at;
+}
+
 bool call_stream_write(struct http_call *call, const void *data, size_t len)
 {
     struct conn *c = call->conn;
@@ -181,9 +195,9 @@ bool call_stream_write(struct http_call *call, const void *data, size_t len)
         return !call->full;
     }
     if (call->chunked) {
-        char size[24];
-        int n = snprintf(size, sizeof size, "%zx\r\n", len);
-        conn_queue(c, size, (size_t)n);
+        char size[2 * sizeof len + 2];
+        size_t begin = chunk_size(size, sizeof size, len);
+        conn_queue(c, size + begin, sizeof size - begin);
         conn_queue(c, data, len);
         conn_queue(c, "\r\n", 2);
     } else {

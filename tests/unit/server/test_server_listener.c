@@ -103,10 +103,7 @@ static void test_connection_limit(void **state)
     assert_non_null(strstr(h->text, "Retry-After: 1\r\n"));
     const char *body = strstr(h->text, "\r\n\r\n");
     assert_true(body != NULL && strlen(body + 4) == 110);
-    while (atomic_load(&f->last_refused) == 0) { /* the acceptor tells of it after the answer is out */
-        usleep(1000);
-    }
-    assert_int_equal(atomic_load(&f->last_refused), 503);
+    await(&f->last_refused, 503, 1000); /* told after the client is */
     /* One leaves, the next is served. */
     close(fds[0]);
     close(fds[2]);
