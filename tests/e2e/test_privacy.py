@@ -237,6 +237,30 @@ def test_pin_is_in_no_memory_but_the_keyholders(proxy, sim, token):
     assert events[-1] == "[DONE]" and len(text_of(events)) == 60 * 32
 
 
+@needs_root
+@pytest.mark.alone
+def test_no_key_material_in_the_proxys_memory(start_proxy, build, sim, tmp_path):
+    """Private values and shared secrets, made known by the spying module (spy.c), while it streams."""
+    from harness.stack import Token
+
+    own = Token(tmp_path / "token")
+    own.module = str(build / "tests" / "e2e" / "spy.so")
+    proxy = start_proxy(use_token=own)
+    thread, received = stream_in_background(proxy, "sim:chunks=60,delay_ms=50")
+    wait_until("the stream runs", lambda: sim.stats()["transfers_open"] == 1)
+    time.sleep(1.0)
+    known = {bytes.fromhex(line) for line in (own.dir / "softhsm2.conf.spy").read_text().split()}
+    assert len(known) > 15, "a key pair and a shared secret for each piece"
+    needles = [s for value in known for s in proc.spellings(value)] + [own.pin.encode()]
+    processes = proxy.processes()
+    for role in ("proxy", "supervisor"):
+        found = proc.find_in_memory(processes[role], needles)
+        assert not found, f"{len(found)} secrets in the {role}'s memory: {list(found.values())[:5]}"
+    assert proc.find_in_memory(processes["proxy"], [API_KEY.encode()]), "the memory search finds nothing"
+    thread.join()
+    assert read_events(received[0])[-1] == "[DONE]"
+
+
 def test_whole_answers_leave_no_plaintext_upstream(proxy, sim):
     word = canary()
     assert word in clients.openai_python(proxy.url, word, False).text
