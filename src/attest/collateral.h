@@ -36,6 +36,9 @@ bool collateral_load_folder(struct collateral *c, const char *path, struct err *
 bool collateral_save_folder(const struct collateral *c, const char *path, struct err *err) MUST_CHECK;
 /* One JSON object with the members that interface.md names for --collateral FILE (CRLs as hex). */
 bool collateral_parse_json(struct collateral *c, const char *text, size_t len, struct err *err) MUST_CHECK;
+/* The same form, into out (emptied first): what a cache keeps. ERR_INVALID when TCB info or QE identity is no signed
+ * JSON. */
+bool collateral_write_json(const struct collateral *c, struct buf *out, struct err *err) MUST_CHECK;
 /* A CRL as DER, as PEM, or as the hex text that a PCCS serves, into DER. */
 bool collateral_set_crl(struct buf *out, const uint8_t *data, size_t len, struct err *err) MUST_CHECK;
 /* Collateral for one quote: its FMSPC and PCK CA, without any verification. */

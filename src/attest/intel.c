@@ -85,6 +85,21 @@ static bool check_crl(struct intel *w, const char *id, const char *what, struct 
                         (long long)((crl->until - w->v->at) / 86400));
 }
 
+/* OpenSSL looks at the lists before it looks at signatures: whether Intel revoked this platform, or somebody made up a
+ * platform and a list, is seen without the lists. */
+static bool refuse_pck_chain(struct intel *w, const struct err *why)
+{
+    struct err forged = {0};
+    if (why->kind != ERR_FORBIDDEN) {
+        return intel_refuse(w, "pck.chain", why);
+    }
+    if (!certs_verify(&w->pck, w->root, NULL, NULL, w->at, w->v->at, &forged)) {
+        return intel_refuse(w, "pck.chain", &forged);
+    }
+    w->v->platform.chain_verified = w->v->platform.revoked = true;
+    return verdict_fail(w->v, "pck.chain", "revoked by Intel: %s", why->message);
+}
+
 /* Steps 2 and 3. Without collateral the chain is followed all the same, so that a forged quote is told from one that
  * only lacks collateral; "collateral" has failed by then. */
 static bool check_pck_chain(struct intel *w)
@@ -105,11 +120,9 @@ static bool check_pck_chain(struct intel *w)
     }
     if (!certs_verify(&w->pck, w->root, c != NULL ? &w->root_crl : NULL, c != NULL ? &w->pck_crl : NULL,
                       w->at, w->v->at, &why)) {
-        if (why.kind == ERR_FORBIDDEN) {
-            return verdict_fail(w->v, "pck.chain", "revoked by Intel: %s", why.message);
-        }
-        return intel_refuse(w, "pck.chain", &why);
+        return refuse_pck_chain(w, &why);
     }
+    w->v->platform.chain_verified = true;
     return verdict_pass(w->v, "pck.chain",
                         c != NULL ? "every signature to the root holds, nothing is revoked"
                                   : "every signature to the root holds; revocation was not checked");

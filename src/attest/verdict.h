@@ -49,6 +49,8 @@ struct verdict_platform {
     bool present;
     uint8_t fmspc[6], ppid[16], cpusvn[16];
     unsigned pcesvn;
+    bool chain_verified; /* every signature from the PCK certificate to the root holds */
+    bool revoked;        /* and a certificate of that chain is on Intel's lists */
     enum tcb_status platform, qe, module, current; /* before convergence; current: with TEE_TCB_SVN2 */
     uint64_t tcb_evaluation, qe_evaluation;        /* tcbEvaluationDataNumber of TCB info and QE identity */
     uint64_t pck_crl_number, root_crl_number;      /* for the rollback guard's memory */

@@ -15,6 +15,7 @@ void pki_spec_good(struct pki_spec *s, int64_t now)
     s->pck_cn = "Intel SGX PCK Certificate";
     s->signer_cn = "Intel SGX TCB Signing";
     s->cert_until = now + 1000 * day;
+    s->crl_number = 7;
     s->root_crl_from = s->pck_crl_from = s->tcb_from = s->qe_from = now - day;
     s->root_crl_until = s->pck_crl_until = s->tcb_until = s->qe_until = now + 29 * day;
     memcpy(s->fmspc, "\x90\xc0\x6f\0\0\0", 6);

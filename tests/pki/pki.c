@@ -165,7 +165,7 @@ static X509 *make_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *is
     return cert;
 }
 
-static X509_CRL *make_crl(X509 *issuer, EVP_PKEY *key, int64_t from, int64_t until, bool numbered,
+static X509_CRL *make_crl(X509 *issuer, EVP_PKEY *key, int64_t from, int64_t until, unsigned crl_number,
                           X509 *const *revoked, size_t count)
 {
     X509_CRL *crl = X509_CRL_new();
@@ -183,9 +183,9 @@ static X509_CRL *make_crl(X509 *issuer, EVP_PKEY *key, int64_t from, int64_t unt
              X509_CRL_add0_revoked(crl, entry) == 1);
     }
     ASN1_TIME_free(time);
-    if (numbered) {
+    if (crl_number != 0) {
         ASN1_INTEGER *number = ASN1_INTEGER_new();
-        MUST(number != NULL && ASN1_INTEGER_set(number, 7) == 1 &&
+        MUST(number != NULL && ASN1_INTEGER_set(number, crl_number) == 1 &&
              X509_CRL_add1_ext_i2d(crl, NID_crl_number, number, 0, 0) == 1);
         ASN1_INTEGER_free(number);
     }
@@ -196,6 +196,25 @@ static X509_CRL *make_crl(X509 *issuer, EVP_PKEY *key, int64_t from, int64_t unt
     X509_EXTENSION_free(akid);
     MUST(X509_CRL_sort(crl) == 1 && X509_CRL_sign(crl, key, EVP_sha256()) > 0);
     return crl;
+}
+
+void pki_renew_crls(struct pki *p, const struct pki_spec *spec)
+{
+    unsigned number = spec->crl_without_number ? 0 : spec->crl_number;
+    X509_CRL_free(p->root_crl);
+    X509_CRL_free(p->pck_crl);
+    X509 *by_root[2], *by_ca[1] = {p->pck};
+    size_t count = 0;
+    if (spec->revoke_ca) {
+        by_root[count++] = p->ca;
+    }
+    if (spec->revoke_signer) {
+        by_root[count++] = p->signer;
+    }
+    p->root_crl =
+        make_crl(p->root, p->root_key, spec->root_crl_from, spec->root_crl_until, number, by_root, count);
+    p->pck_crl =
+        make_crl(p->ca, p->ca_key, spec->pck_crl_from, spec->pck_crl_until, number, by_ca, spec->revoke_pck);
 }
 
 struct pki *pki_new(const struct pki_spec *spec)
@@ -217,18 +236,7 @@ struct pki *pki_new(const struct pki_spec *spec)
     p->signer = make_cert(p->signer_key, spec->signer_cn, spec->signer_under_ca ? p->ca : p->root,
                           spec->signer_under_ca ? p->ca_key : p->root_key, false, 4, from, until, NULL);
     X509_EXTENSION_free(sgx);
-    X509 *by_root[2], *by_ca[1] = {p->pck};
-    size_t count = 0;
-    if (spec->revoke_ca) {
-        by_root[count++] = p->ca;
-    }
-    if (spec->revoke_signer) {
-        by_root[count++] = p->signer;
-    }
-    p->root_crl = make_crl(p->root, p->root_key, spec->root_crl_from, spec->root_crl_until,
-                           !spec->crl_without_number, by_root, count);
-    p->pck_crl = make_crl(p->ca, p->ca_key, spec->pck_crl_from, spec->pck_crl_until,
-                          !spec->crl_without_number, by_ca, spec->revoke_pck);
+    pki_renew_crls(p, spec);
     return p;
 }
 

@@ -34,6 +34,7 @@ struct pki_spec {
     int64_t cert_until;   /* of the PCK certificate */
     int64_t root_crl_from, root_crl_until, pck_crl_from, pck_crl_until; /* until 0: no nextUpdate */
     bool crl_without_number;
+    unsigned crl_number;
     uint8_t fmspc[6], pceid[2], component[16], cpusvn[16];
     unsigned pcesvn;
     /* TCB info */
@@ -61,6 +62,8 @@ void pki_spec_good(struct pki_spec *spec, int64_t now);
 struct pki; /* keys, certificates and CRLs */
 
 struct pki *pki_new(const struct pki_spec *spec);
+/* Both revocation lists anew by spec: dates, number, what is revoked. */
+void pki_renew_crls(struct pki *pki, const struct pki_spec *spec);
 void pki_free(struct pki *pki);
 struct pki_bytes pki_root_pem(const struct pki *pki);
 struct pki_bytes pki_pck_chain(const struct pki *pki);    /* PEM: PCK, CA, root */
