@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "intel.h"
 #include "plan.h"
 #include "record.h"
 #include "server.h"
@@ -71,7 +72,11 @@ static void post_config(struct http_conn *conn, const cJSON *body)
     const cJSON *open = cJSON_GetObjectItemCaseSensitive(body, "fail_open");
     if (open)
         check_policy.fail_open = cJSON_IsTrue(open);
-    ok(conn);
+    const char *collateral = text_of(body, "collateral");
+    if (collateral && !intel_set_collateral(collateral))
+        wrong(conn, "collateral is none of: good, expired, revoked, …; see README.md");
+    else
+        ok(conn);
 }
 
 static void get_violations(struct http_conn *conn, const cJSON *body)

@@ -201,6 +201,11 @@ static const struct fault table[] = {
      "ACI freshness.stale_after in value seconds (not an error)"},
     {"gpu-nonce", F_A_GPU_NONCE, IN_ATTEST, 0, "nvidia_payload with another nonce"},
     {"no-gpu", F_A_NO_GPU, IN_ATTEST, 0, "no nvidia_payload"},
+    {"wrong-root", F_A_STRANGER, IN_ATTEST, 0, "a right quote of a machine under another root"},
+    {"old-module", F_A_OLD_MODULE, IN_ATTEST, 0, "a machine with a TDX module that is out of date"},
+    {"other-os", F_A_OTHER_OS, IN_ATTEST, 0, "a right quote of another OS image (not an error at first use)"},
+    {"other-compose", F_A_OTHER_COMPOSE, IN_ATTEST, 0,
+     "a right quote of another compose file (not an error at first use)"},
     /* ---- signatures ---- */
     {"sig-key", F_S_KEY, IN_SIGNATURE, 0, "signed by another key, address of the model's"},
     {"sig-flip", F_S_FLIP, IN_SIGNATURE, 0, "one bit of s flipped"},

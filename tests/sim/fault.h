@@ -187,6 +187,10 @@ enum fault_id {
     F_A_STALE_SHORT,
     F_A_GPU_NONCE,
     F_A_NO_GPU,
+    F_A_STRANGER,
+    F_A_OLD_MODULE,
+    F_A_OTHER_OS,
+    F_A_OTHER_COMPOSE,
     /* signatures of answers */
     F_S_KEY,
     F_S_FLIP,

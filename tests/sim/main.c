@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "http.h"
+#include "intel.h"
 #include "plan.h"
 #include "record.h"
 #include "seal.h"
@@ -22,6 +23,7 @@
 struct options {
     int port, tls_port;
     const char *port_file, *tls_cert_out, *models;
+    const char *root_out;
     bool no_tls, with_stdin, fault_models;
     enum tls_kind tls_kind;
 };
@@ -37,6 +39,7 @@ static void usage(FILE *to)
         "  --port N, --tls-port N     0 (default): any free port\n"
         "  --port-file FILE           the same line into FILE, once listening\n"
         "  --tls-cert-out FILE        the https certificate, PEM, for the client to trust\n"
+        "  --root-out FILE            the root that its quotes and collateral end in, PEM\n"
         "  --tls-kind good|expired|wrong-name\n"
         "  --no-tls                   http only\n"
         "  --exit-with-stdin          ends when stdin closes (SIGTERM and SIGINT always end it)\n"
@@ -68,6 +71,7 @@ enum {
     OPT_PORT_FILE,
     OPT_CERT,
     OPT_KIND,
+    OPT_ROOT,
     OPT_NO_TLS,
     OPT_STDIN,
     OPT_MODELS,
@@ -91,6 +95,7 @@ static const struct option long_options[] = {
     {"tls-port", required_argument, NULL, OPT_TLS_PORT},
     {"port-file", required_argument, NULL, OPT_PORT_FILE},
     {"tls-cert-out", required_argument, NULL, OPT_CERT},
+    {"root-out", required_argument, NULL, OPT_ROOT},
     {"tls-kind", required_argument, NULL, OPT_KIND},
     {"no-tls", no_argument, NULL, OPT_NO_TLS},
     {"exit-with-stdin", no_argument, NULL, OPT_STDIN},
@@ -157,6 +162,9 @@ static bool set_option(struct options *o, int opt, const char *arg)
         return true;
     case OPT_CERT:
         o->tls_cert_out = arg;
+        return true;
+    case OPT_ROOT:
+        o->root_out = arg;
         return true;
     case OPT_KIND:
         o->tls_kind = !strcmp(arg, "expired")      ? TLS_EXPIRED
@@ -272,9 +280,14 @@ int main(int argc, char **argv)
         fprintf(stderr, "e2ee-sim: cannot make or write the certificate\n");
         return 1;
     }
+    if (o.root_out && !intel_write_root(o.root_out)) {
+        fprintf(stderr, "e2ee-sim: cannot write the root\n");
+        return 1;
+    }
     struct event_base *base = event_base_new();
     int status = base ? serve(&o, base, tls) : 1;
     server_reset();
+    intel_stop();
     seal_forget();
     model_unload();
     SSL_CTX_free(tls);

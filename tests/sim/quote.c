@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "intel.h"
 
 #define RUNTIME_EVENT 0x08000001u
 
@@ -19,12 +20,6 @@ static void put_u32(uint8_t *p, uint32_t v)
 {
     for (int i = 0; i < 4; i++)
         p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static void put_u16(uint8_t *p, unsigned v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
 }
 
 static void add_event(struct log *log, int imr, uint32_t type, const char *name, const void *payload,
@@ -163,65 +158,27 @@ static void make_machine(struct quote *q, const struct quote_request *r)
     digest_of_words("app-id", r->app_name, q->app_id, sizeof q->app_id);
     digest_of_words("instance-id", r->app_name, q->instance_id, sizeof q->instance_id);
     digest_of_words("os-image-hash", "", q->os_image_hash, sizeof q->os_image_hash);
-    digest_of_words("mrtd", "", q->mrtd, sizeof q->mrtd);
+    digest_of_words("mrtd", has(r, F_A_OTHER_OS) ? "another" : "", q->mrtd, sizeof q->mrtd);
     q->key_provider =
         sim_strdup("{\"name\":\"kms\",\"id\":\"3059301306072a8648ce3d020106082a8648ce3d030107\"}");
 }
 
-static void make_body(struct bytes *raw, const struct quote *q, const struct quote_request *r)
+/* Header and TD report as tests/pki lays them out, signed up to the machine's root. */
+static void make_signed(struct bytes *raw, const struct quote *q, const struct quote_request *r)
 {
-    static const uint8_t vendor[16] = {0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9,
-                                       0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07};
-    static const uint8_t svn[16] = {0x0b, 0x01, 0x04};
-    uint8_t b[QUOTE_SIGNED] = {0};
-    put_u16(b, 4);
-    put_u16(b + 2, 2); /* ECDSA-256 with P-256 */
-    put_u32(b + QUOTE_TEE_TYPE, has(r, F_A_QUOTE_SGX) ? 0 : 0x81);
-    memcpy(b + 12, vendor, sizeof vendor);
-    digest_of_words("qe id", "", b + 28, 16);
-    memcpy(b + QUOTE_TEE_TCB_SVN, svn, sizeof svn);
-    digest_of_words("mrseam", "", b + QUOTE_MRSEAM, 48);
-    b[QUOTE_TDATTRIBUTES + 3] = 0x10; /* SEPT_VE_DISABLE */
-    if (has(r, F_A_DEBUG))
-        b[QUOTE_TDATTRIBUTES] |= 1;
-    b[QUOTE_XFAM] = 0xe7;
-    b[QUOTE_XFAM + 1] = 0x02;
-    b[QUOTE_XFAM + 2] = 0x06;
-    memcpy(b + QUOTE_MRTD, q->mrtd, 48);
-    memcpy(b + QUOTE_MRCONFIGID, q->mr_config_id, 48);
-    for (int i = 0; i < 4; i++)
-        memcpy(b + QUOTE_RTMR0 + 48 * i, q->rtmr[i], 48);
-    memcpy(b + QUOTE_REPORTDATA, r->report_data, 64);
-    bytes_add(raw, b, sizeof b);
-}
-
-/* Signature data with the right lengths and nothing true in it: signature 64, key 64, certification data of type 6
- * (QE report 384, its signature 64, 32 bytes of authentication data, and inside type 5 with three PEM blocks). */
-static void quote_sign(struct bytes *raw)
-{
-    struct bytes sig = {0}, pem = {0};
-    uint8_t zero[384] = {0}, n[6];
-    for (int i = 0; i < 3; i++)
-        bytes_str(&pem, "-----BEGIN CERTIFICATE-----\nc2ltdWxhdGVkIGVuY2xhdmU=\n-----END CERTIFICATE-----\n");
-    bytes_add(&sig, zero, 64);
-    bytes_add(&sig, zero, 64);
-    put_u16(n, 6);
-    put_u32(n + 2, (uint32_t)(384 + 64 + 2 + 32 + 6 + pem.len));
-    bytes_add(&sig, n, 6);
-    bytes_add(&sig, zero, 384);
-    bytes_add(&sig, zero, 64);
-    put_u16(n, 32);
-    bytes_add(&sig, n, 2);
-    bytes_add(&sig, zero, 32);
-    put_u16(n, 5);
-    put_u32(n + 2, (uint32_t)pem.len);
-    bytes_add(&sig, n, 6);
-    bytes_add(&sig, pem.p, pem.len);
-    put_u32(n, (uint32_t)sig.len);
-    bytes_add(raw, n, 4);
-    bytes_add(raw, sig.p, sig.len);
-    bytes_free(&sig);
-    bytes_free(&pem);
+    struct pki_spec spec;
+    intel_spec(&spec);
+    memcpy(spec.mrtd, q->mrtd, sizeof spec.mrtd);
+    memcpy(spec.mr_config_id, q->mr_config_id, sizeof spec.mr_config_id);
+    memcpy(spec.rtmr, q->rtmr, sizeof spec.rtmr);
+    memcpy(spec.report_data, r->report_data, sizeof spec.report_data);
+    spec.td_attributes[0] |= has(r, F_A_DEBUG);
+    spec.padding = 70; /* zeros, common in real quotes */
+    if (has(r, F_A_OLD_MODULE))
+        spec.tee_tcb_svn[0] = 3;
+    intel_quote(&spec, has(r, F_A_STRANGER), raw);
+    if (has(r, F_A_QUOTE_SGX))
+        put_u32(raw->p + QUOTE_TEE_TYPE, 0);
 }
 
 static void damage_quote(struct bytes *raw, const struct quote_request *r)
@@ -241,9 +198,7 @@ void quote_make(const struct quote_request *request, struct quote *out)
     memset(out, 0, sizeof *out);
     make_machine(out, request);
     make_log(out, request);
-    make_body(&out->raw, out, request);
-    quote_sign(&out->raw);
-    bytes_add(&out->raw, (uint8_t[70]){0}, 70); /* zero padding is common in real quotes */
+    make_signed(&out->raw, out, request);
     damage_quote(&out->raw, request);
 }
 

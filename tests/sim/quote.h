@@ -2,8 +2,7 @@
  * Evidence of a made-up TDX machine: a v4 quote laid out as Intel's (docs/PROTOCOL.md and the attestation notes give
  * the offsets), a dstack event log that replays to its RTMRs and a compose file that MRCONFIGID measures.
  *
- * The body of the quote is right in every field. Its signature data has the right structure and lengths but no valid
- * signatures: whoever replaces quote_sign() with a PKI of his own keeps everything else.
+ * Every signature in it is right, up to the simulator's own root (intel.h).
  */
 #ifndef SIM_QUOTE_H
 #define SIM_QUOTE_H

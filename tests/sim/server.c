@@ -5,6 +5,7 @@
 
 #include "attest.h"
 #include "check.h"
+#include "intel.h"
 #include "plan.h"
 #include "record.h"
 #include "sign.h"
@@ -38,6 +39,7 @@ void server_reset(void)
     record_reset();
     check_reset();
     sign_reset();
+    intel_reset();
     nonce_count = 0;
     memset(window, 0, sizeof window);
 }
@@ -340,7 +342,7 @@ void server_handle(struct http_conn *conn, const struct http_request *q)
         {"/plain/chat/completions", "POST", handle_plain},
     };
     size_t base_len = strlen(server_settings.base_path);
-    if (control_handle(conn, q))
+    if (control_handle(conn, q) || intel_handle(conn, q))
         return;
     sim_stats.requests++;
     bool ours = !strncmp(q->path, server_settings.base_path, base_len);
