@@ -37,6 +37,9 @@ package_set() {
             unshare=util-linux
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
         ;;
+    bench-apt-get) printf '%s\n' nginx=nginx-light python3=python3 ;;
+    bench-dnf) printf '%s\n' nginx python3 ;;
+    bench-brew) printf '%s\n' nginx python@3 ;;
     build-dnf)
         printf '%s\n' gcc cmake ninja-build pkgconf-pkg-config openssl-devel libp11-devel p11-kit-devel \
             libcurl-devel libsecp256k1-devel cjson-devel libevent-devel inih-devel llhttp-devel softhsm opensc curl
