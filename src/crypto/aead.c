@@ -11,6 +11,8 @@
 struct aead {
     EVP_CIPHER_CTX *ctx;
     bool keyed;
+    struct secret
+        key; /* the one in ctx, to see that a stream goes on with it; empty when that is not known */
 };
 
 static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
@@ -42,15 +44,38 @@ void aead_free(struct aead *a)
 {
     if (a != NULL) {
         EVP_CIPHER_CTX_free(a->ctx);
+        secret_free(&a->key);
         mem_free(a);
     }
 }
 
+/* Expanding a key costs as much as opening a short field with it, and most chunks come under the last one's. */
+static bool is_set(const struct aead *a, const struct secret *key)
+{
+    return a->keyed && a->key.len == key->len && secret_bytes_equal(a->key.data, key->data, key->len);
+}
+
+static bool remember(struct aead *a, const struct secret *key, struct err *err)
+{
+    if (a->key.len != key->len && !secret_new(&a->key, key->len, err)) {
+        return false;
+    }
+    memcpy(a->key.data, key->data, key->len);
+    return true;
+}
+
 bool aead_set_key(struct aead *a, const struct secret *key, struct err *err)
 {
-    a->keyed = false;
     if (key->len != AEAD_KEY_BYTES) {
+        a->keyed = false;
         return err_set(err, ERR_INTERNAL, "an AES-256 key has %zu bytes", key->len);
+    }
+    if (is_set(a, key)) {
+        return true;
+    }
+    a->keyed = false;
+    if (!remember(a, key, err)) {
+        return false;
     }
     const EVP_CIPHER *cipher = EVP_CIPHER_CTX_get0_cipher(a->ctx) == NULL ? gcm : NULL;
     if (EVP_CipherInit_ex2(a->ctx, cipher, key->data, NULL, 1, NULL) != 1) {
@@ -63,6 +88,7 @@ bool aead_set_key(struct aead *a, const struct secret *key, struct err *err)
 void aead_clear(struct aead *a)
 {
     EVP_CIPHER_CTX_reset(a->ctx);
+    secret_free(&a->key);
     a->keyed = false;
 }
 

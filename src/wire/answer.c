@@ -13,6 +13,7 @@
 void answer_parser_init(struct answer_parser *p)
 {
     json_doc_init(&p->doc);
+    memset(p->point, 0, sizeof p->point);
 }
 
 void answer_parser_free(struct answer_parser *p)

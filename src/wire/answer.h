@@ -109,6 +109,8 @@ struct answer_event {
 /* Scratch space of answer_parse; one for a thread serves any number of streams. */
 struct answer_parser {
     struct json_doc doc;
+    uint8_t point
+        [POINT_BYTES]; /* the last one that was found to be on the curve: most fields come under it again */
 };
 
 void answer_parser_init(struct answer_parser *p);

@@ -21,6 +21,9 @@ struct answer_edit {
 /* Makes room for one more element of size bytes in *array (count used of *cap). False: ERR_MEMORY. */
 bool answer_grow(void **array, size_t count, size_t *cap, size_t size, struct err *err) MUST_CHECK;
 
+/* On the curve; remembers the last one that was. */
+bool answer_point_valid(struct answer_parser *p, const uint8_t point[static POINT_BYTES]);
+
 #define ANSWER_NUMBER_MAX 32 /* characters of a number that passes */
 
 /* null, false, "", [] or {}. */

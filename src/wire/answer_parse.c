@@ -12,6 +12,7 @@ enum verdict { REFUSE, KEEP, CUT };
 
 /* One parse. */
 struct judge {
+    struct answer_parser *parser;
     struct answer_event *event;
     const struct json_doc *doc;
     struct err *err;
@@ -122,7 +123,7 @@ static enum verdict sealed_member(struct judge *j, const struct json_node *node,
         err_set(j->err, why.kind, "%s: %s", name->text, why.message);
         return REFUSE;
     }
-    if (!point_valid(sealed.point)) {
+    if (!answer_point_valid(j->parser, sealed.point)) {
         err_set(j->err, ERR_DECRYPT, "%s: a sealed field's point is not on the curve", name->text);
         return REFUSE;
     }
@@ -373,7 +374,7 @@ bool answer_parse(struct answer_parser *p, struct answer_event *event, const cha
         return err_set(err, ERR_UPSTREAM, "an event of the upstream's stream has %zu bytes", len);
     }
     struct err why = {0};
-    struct judge j = {.event = event, .doc = &p->doc, .err = err};
+    struct judge j = {.parser = p, .event = event, .doc = &p->doc, .err = err};
     bool ok = false;
     if (!buf_append(&event->text, data, len)) {
         err_set(err, ERR_MEMORY, "no memory for an event of %zu bytes", len);
