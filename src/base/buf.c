@@ -41,10 +41,13 @@ void buf_reset(struct buf *b)
 
 static bool grow(struct buf *b, size_t need)
 {
-    size_t cap = b->cap > 0 ? b->cap : 256;
-    while (cap < need) {
-        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-    }
+    /* Twice what was, so that appending costs no more than copying each byte once or so; but neither more than max,
+     * nor more than a large need from nothing: --max-inflight-bytes counts what was asked for, not what was taken.
+     * need passes max by buf_appendf's terminator only. */
+    size_t cap = b->cap > SIZE_MAX / 2 ? SIZE_MAX : b->cap * 2;
+    cap = cap > 256 ? cap : 256;
+    cap = cap < b->max ? cap : b->max;
+    cap = cap > need ? cap : need;
     /* Not realloc: it would strand a copy of the plaintext. */
     uint8_t *data = mem_alloc(cap);
     if (data == NULL) {

@@ -65,6 +65,32 @@ static void test_base64(void **state)
     assert_false(base64_decode(out, 2, &len, "Zm9v", 4, false)); /* no room */
 }
 
+/* What is charged against --max-inflight-bytes is the size asked for, so a buffer may not take much more. */
+static void test_buf_takes_what_is_asked(void **state)
+{
+    struct buf b;
+    buf_init(&b, 20971520);
+    assert_true(buf_reserve(&b, 20000000));
+    assert_int_equal(b.cap, 20000000);
+    buf_free(&b);
+    buf_init(&b, 1000);
+    for (int i = 0; i < 1000; i++) {
+        assert_true(buf_append_byte(&b, 'x'));
+        assert_true(b.cap <= 1000);
+    }
+    assert_false(buf_append_byte(&b, 'x'));
+    buf_free(&b);
+    buf_init(&b, SIZE_MAX / 4);
+    size_t grown = 0, cap = 0;
+    for (int i = 0; i < 100000; i++) {
+        assert_true(buf_append_byte(&b, 'x'));
+        grown += b.cap != cap;
+        cap = b.cap;
+    }
+    assert_in_range(grown, 1, 12); /* by doubling */
+    buf_free(&b);
+}
+
 static void test_buf_limits(void **state)
 {
     struct buf b;
@@ -267,15 +293,11 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hex),
-        cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_buf_limits),
-        cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_numbers_and_switches),
-        cmocka_unit_test(test_secret_files),
-        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_log_escapes),
+        cmocka_unit_test(test_hex),          cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_buf_limits),   cmocka_unit_test(test_buf_takes_what_is_asked),
+        cmocka_unit_test(test_secrets),      cmocka_unit_test(test_numbers_and_switches),
+        cmocka_unit_test(test_secret_files), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_errors),       cmocka_unit_test(test_log_escapes),
     };
     return cmocka_run_group_tests_name("base", tests, set_up, NULL);
 }
