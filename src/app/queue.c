@@ -93,6 +93,7 @@ void queue_free(struct queue *q)
         free_key(q->keys);
         q->keys = next;
     }
+    inflight_give(&q->worker->app->inflight, q->charged);
     replay_response_free(&q->replay);
     memset(q, 0, sizeof *q);
 }
@@ -253,6 +254,17 @@ void queue_drop_first(struct queue *q)
     q->bytes -= item->bytes;
     recycle(q->worker, item);
     trim_keys(q);
+}
+
+void queue_settle_charge(struct queue *q)
+{
+    struct inflight *inflight = &q->worker->app->inflight;
+    if (q->bytes > q->charged) {
+        inflight_force(inflight, q->bytes - q->charged);
+    } else if (q->bytes < q->charged) {
+        inflight_give(inflight, q->charged - q->bytes);
+    }
+    q->charged = q->bytes;
 }
 
 bool queue_is_full(const struct queue *q)

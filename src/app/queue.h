@@ -34,6 +34,7 @@ struct queue {
     uint64_t stream_id;
     struct queued_event *first, **last;
     size_t events, bytes;
+    size_t charged;            /* of bytes, against --max-inflight-bytes */
     struct response_key *keys; /* newest first */
     unsigned key_count;
     struct replay_response replay;
@@ -55,6 +56,8 @@ bool queue_add(struct queue *q, const char *data, size_t len, struct err *err) M
 struct answer_event *queue_open_first(struct queue *q, struct err *err);
 /* Forgets the first event. */
 void queue_drop_first(struct queue *q);
+/* Charges what waits: once a turn, so that an answer whose keys are known costs no atomics. */
+void queue_settle_charge(struct queue *q);
 /* True when so much waits that the upstream should pause. */
 bool queue_is_full(const struct queue *q);
 bool queue_is_empty(const struct queue *q);

@@ -159,6 +159,7 @@ enum relay_state relay_advance(struct relay *r, const struct upstream_error **up
     if (r->done) {
         return RELAY_COMPLETE;
     }
+    queue_settle_charge(&r->queue);
     flush(r);
     if (err->kind != ERR_NONE) {
         return RELAY_FAILED;
