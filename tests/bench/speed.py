@@ -8,7 +8,7 @@ from rig import (TOOLS, Load, last_sealed_request, middle, quantile, request_fil
 
 PLAIN = "/api/v1/plain/chat/completions"
 CHAT = "/v1/chat/completions"
-CHUNK_BYTES = 32
+CHUNK_BYTES = 150  # of plaintext: an event of about 700 bytes
 
 
 def prompt(chunks, delay_ms=0, size=CHUNK_BYTES):
@@ -21,7 +21,8 @@ def chunk(rig):
     sim = rig.sim("--key", "response")
     nginx = rig.nginx(sim)
     token = rig.softhsm()
-    shapes = {"bursts": (prompt(2000), 16), "one each 20 ms": (prompt(100 if rig.quick else 250, 20), 256)}
+    shapes = {"bursts": (prompt(2000 if rig.quick else 10000), 16),
+              "one each 20 ms": (prompt(100 if rig.quick else 1000, 20), 256)}
     for tls in (False, True):
         proxy = rig.proxy(sim, token, tls=tls)
         for name, (text, streams) in shapes.items():
