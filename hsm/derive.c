@@ -43,12 +43,12 @@ bool derive_shared_secret(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT
     size_t len = ROOM_BYTES;
     *rv = module_get_attribute(m, session, derived, CKA_VALUE, value.data, &len);
     CK_RV destroyed = module_destroy(m, session, derived);
+    *dirty = destroyed != CKR_OK; /* it may live on in the session: no second one may be made there */
     if (*rv != CKR_OK) {
         ckr_fail(err, *rv, "reading the derived secret");
         goto out;
     }
     if (destroyed != CKR_OK) {
-        *dirty = true;
         *rv = destroyed;
         ckr_fail(err, destroyed, "destroying the derived secret in the token");
         goto out;

@@ -25,7 +25,8 @@ static bool renew_session(struct worker *w)
     return rv == CKR_OK;
 }
 
-/* Derives with at most one repetition: after a dead session on a new one, after a device's hiccup on the same. */
+/* Derives with at most one repetition: after a dead session on a new one, after a device's hiccup too, but for the
+ * first thread, whose session holds all keys: on the same. */
 static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job)
 {
     for (int attempt = 0;; attempt++) {
@@ -36,17 +37,19 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
         if (job->ok) {
             return true;
         }
-        if (dirty || ckr_class(rv) == CKR_CLASS_SESSION) {
+        /* A derive that failed in the device may have left its secret in the session. */
+        bool hiccup = ckr_class(rv) == CKR_CLASS_DEVICE;
+        if (dirty || ckr_class(rv) == CKR_CLASS_SESSION || (hiccup && w->index > 0)) {
             if (!renew_session(w)) {
                 return false;
             }
         } else if (!ckr_is_loss(rv)) {
             return true; /* this job failed, the token did not */
-        } else if (ckr_class(rv) != CKR_CLASS_DEVICE) {
+        } else if (!hiccup) {
             return false;
         }
         if (attempt == 1) {
-            return ckr_class(rv) != CKR_CLASS_DEVICE && !dirty;
+            return !hiccup && !dirty;
         }
     }
 }

@@ -78,6 +78,9 @@ void kh_peer_free(struct kh_peer *peer);
 /* OPEN with model; asserts success and that the request key is the one the model would compute. */
 void kh_open(struct kh *k, int fd, const struct kh_peer *model, uint64_t *key_id,
              uint8_t client_point[static POINT_BYTES]);
+/* The same, but it may fail: ERR_NONE, or the error's kind with its message in why. */
+enum err_kind kh_try_open(struct kh *k, int fd, const struct kh_peer *model, uint64_t *key_id,
+                          uint8_t client_point[static POINT_BYTES], char why[241]);
 /* DERIVE; ERR_NONE when it succeeded with the right key, else the error's kind (message in *why, may be NULL). */
 enum err_kind kh_derive(struct kh *k, int fd, uint64_t key_id, uint64_t stream, const struct kh_peer *server,
                         const uint8_t client_point[static POINT_BYTES], char why[241]);

@@ -182,20 +182,30 @@ static enum err_kind error_of(const struct keyipc_message *answer, char why[241]
     return (enum err_kind)answer->u.error.kind;
 }
 
-void kh_open(struct kh *k, int fd, const struct kh_peer *model, uint64_t *key_id,
-             uint8_t client_point[static POINT_BYTES])
+enum err_kind kh_try_open(struct kh *k, int fd, const struct kh_peer *model, uint64_t *key_id,
+                          uint8_t client_point[static POINT_BYTES], char why[241])
 {
     struct keyipc_message request = {.op = KEYIPC_OPEN}, answer;
     memcpy(request.u.open.model_point, model->point, POINT_BYTES);
     kh_call(k, fd, &request, &answer);
     if (answer.op == KEYIPC_ERROR) {
-        fail_msg("OPEN: %s", answer.u.error.message);
+        return error_of(&answer, why);
     }
     *key_id = answer.u.open_answer.key_id;
     memcpy(client_point, answer.u.open_answer.client_point, POINT_BYTES);
     assert_true(point_valid(client_point));
     expect_key(model, client_point, &answer.u.open_answer.request_key);
     keyipc_message_clear(&answer);
+    return ERR_NONE;
+}
+
+void kh_open(struct kh *k, int fd, const struct kh_peer *model, uint64_t *key_id,
+             uint8_t client_point[static POINT_BYTES])
+{
+    char why[241];
+    if (kh_try_open(k, fd, model, key_id, client_point, why) != ERR_NONE) {
+        fail_msg("OPEN: %s", why);
+    }
 }
 
 enum err_kind kh_open_fails(struct kh *k, int fd, const uint8_t model[static POINT_BYTES], char why[241])

@@ -9,17 +9,10 @@
 pthread_mutex_t mock_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool initialised, logged_in;
 static CK_SESSION_HANDLE last_session;
-static unsigned long calls;
 
 CK_RV mock_enter(void)
 {
-    unsigned long at = mock_env("MOCK_FAIL_AT", 0);
     pthread_mutex_lock(&mock_lock);
-    calls++;
-    if (at != 0 && calls >= at && calls < at + mock_env("MOCK_FAIL_COUNT", 1)) {
-        pthread_mutex_unlock(&mock_lock);
-        return mock_env("MOCK_FAIL_RV", CKR_DEVICE_ERROR);
-    }
     if (!initialised) {
         pthread_mutex_unlock(&mock_lock);
         return CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -60,7 +53,7 @@ static CK_RV finalize(void *args)
     bool was = initialised;
     if (was) {
         snprintf(line, sizeof line, "finalized objects=%zu sessions=%zu logged_in=%d calls=%lu",
-                 mock_object_count(), mock_session_count(), logged_in, calls);
+                 mock_object_count(), mock_session_count(), logged_in, mock_calls());
         mock_log(line);
     }
     initialised = false;
@@ -254,6 +247,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **out)
         mock_base.C_GetFunctionList = C_GetFunctionList;
         list = mock_base;
         mock_override(&list);
+        mock_nth_layer(&list);
         made = true;
     }
     *out = &list;

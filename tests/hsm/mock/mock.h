@@ -10,7 +10,8 @@
  *   MOCK_GENERATE_MS
  *   MOCK_SESSIONS   how many sessions the token has (0 or unset: no limit)
  *   MOCK_FAIL_AT    the how manieth call of all (1 upwards) fails; MOCK_FAIL_RV its value (hex, CKR_DEVICE_ERROR);
- *                   MOCK_FAIL_COUNT how many in a row (1)
+ *                   MOCK_FAIL_COUNT how many in a row (1); MOCK_FAIL_LATE 1: the call does its work first;
+ *                   MOCK_FAIL_NAME counts calls of this function only
  *   MOCK_AFTER      where a fault begins, for those that work at first */
 #ifndef E2EE_TESTS_MOCK_H
 #define E2EE_TESTS_MOCK_H

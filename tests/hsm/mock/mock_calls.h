@@ -8,11 +8,15 @@
 
 extern pthread_mutex_t mock_lock;
 
-/* Counts the call and takes the lock; the value to return at once (lock not held) when it is not CKR_OK. */
+/* Takes the lock; the value to return at once (lock not held) when it is not CKR_OK. */
 CK_RV mock_enter(void);
 /* Releases the lock and hands rv through. */
 CK_RV mock_leave(CK_RV rv);
 bool mock_logged_in(void);
+
+/* Puts the counting and failing of calls (mock_nth.c) in front of all. */
+void mock_nth_layer(CK_FUNCTION_LIST *list);
+unsigned long mock_calls(void);
 
 CK_RV mock_generate_key_pair(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_template,
                              CK_ULONG public_count, CK_ATTRIBUTE *private_template, CK_ULONG private_count,
