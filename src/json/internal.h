@@ -6,7 +6,7 @@
 
 /* Eight bytes at a time from pos up to near the first quote, backslash, control or non-ASCII character: nearly all of a
  * streamed chunk is one long hex string. Returns where to go on byte by byte. */
-uint32_t json_skip_plain(const char *text, uint32_t pos, uint32_t len);
+size_t json_skip_plain(const char *text, size_t pos, size_t len);
 
 /* Bytes of the UTF-8 sequence at s (2 to 4), 0 when it is none: overlong forms, surrogates and what lies past
  * U+10FFFF included. */

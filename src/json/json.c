@@ -323,6 +323,8 @@ bool json_append_escaped(struct buf *out, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         uint8_t c = (uint8_t)text[i];
         if (c >= 0x20 && c != '"' && c != '\\') {
+            size_t next = c < 0x80 ? json_skip_plain(text, i, len) : i;
+            i = next > i ? next - 1 : i;
             continue;
         }
         char escape[8] = {'\\', (char)c, 0};

@@ -100,7 +100,7 @@ static bool parse_string(struct parser *p, uint8_t *escaped)
     *escaped = 0;
     p->pos++;
     for (;;) {
-        p->pos = json_skip_plain(p->text, p->pos, p->len);
+        p->pos = (uint32_t)json_skip_plain(p->text, p->pos, p->len);
         if (p->pos >= p->len) {
             return refuse(p, "the text ends within a string");
         }

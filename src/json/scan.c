@@ -16,7 +16,7 @@ static uint32_t first_marked(uint64_t marks)
 #endif
 }
 
-uint32_t json_skip_plain(const char *text, uint32_t pos, uint32_t len)
+size_t json_skip_plain(const char *text, size_t pos, size_t len)
 {
     while (len - pos >= 8) {
         uint64_t w;
@@ -65,6 +65,14 @@ bool json_utf8_valid(const char *text, size_t len)
 {
     size_t pos = 0;
     while (pos < len) {
+        uint64_t w = 0;
+        if (len - pos >= sizeof w) {
+            memcpy(&w, text + pos, sizeof w);
+            if ((w & EACH(0x80)) == 0) {
+                pos += sizeof w;
+                continue;
+            }
+        }
         if ((uint8_t)text[pos] < 0x80) {
             pos++;
             continue;

@@ -65,6 +65,27 @@ static void test_base64(void **state)
     assert_false(base64_decode(out, 2, &len, "Zm9v", 4, false)); /* no room */
 }
 
+/* Each byte value at each place of a long run of digits: words of eight and the rest alike. */
+static void test_hex_every_byte(void **state)
+{
+    char text[23];
+    uint8_t out[11];
+    for (size_t at = 0; at < 22; at++) {
+        for (int c = 0; c < 256; c++) {
+            memset(text, '7', sizeof text);
+            text[at] = (char)c;
+            bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+            assert_int_equal(hex_decode(out, text, 22), digit);
+            if (digit) {
+                int value = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+                assert_int_equal(out[at / 2], at % 2 == 0 ? value << 4 | 7 : 0x70 | value);
+                assert_true(hex_decode((uint8_t *)text, text, 22)); /* over its own digits */
+                assert_memory_equal(text, out, sizeof out);
+            }
+        }
+    }
+}
+
 /* What is charged against --max-inflight-bytes is the size asked for, so a buffer may not take much more. */
 static void test_buf_takes_what_is_asked(void **state)
 {
@@ -293,11 +314,17 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hex),          cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_buf_limits),   cmocka_unit_test(test_buf_takes_what_is_asked),
-        cmocka_unit_test(test_secrets),      cmocka_unit_test(test_numbers_and_switches),
-        cmocka_unit_test(test_secret_files), cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_errors),       cmocka_unit_test(test_log_escapes),
+        cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_buf_limits),
+        cmocka_unit_test(test_buf_takes_what_is_asked),
+        cmocka_unit_test(test_hex_every_byte),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_numbers_and_switches),
+        cmocka_unit_test(test_secret_files),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_log_escapes),
     };
     return cmocka_run_group_tests_name("base", tests, set_up, NULL);
 }

@@ -186,6 +186,43 @@ static void test_escaping(void **state)
     assert_false(json_utf8_valid("\xed\xa0\x80", 3));
 }
 
+/* What looks at eight bytes at once must see the same at every place. */
+static void test_every_place(void **state)
+{
+    struct buf out;
+    buf_init(&out, 256);
+    for (size_t len = 1; len < 28; len++) {
+        for (size_t at = 0; at < len; at++) {
+            char raw[32], wanted[40];
+            memset(raw, 'x', sizeof raw);
+            memset(wanted, 'x', sizeof wanted);
+            raw[at] = at % 2 ? '"' : '\\';
+            wanted[at] = '\\';
+            wanted[at + 1] = raw[at];
+            buf_reset(&out);
+            assert_true(json_append_escaped(&out, raw, len));
+            assert_int_equal(out.len, len + 1);
+            assert_memory_equal(out.data, wanted, len + 1);
+            raw[at] = '\x1f';
+            buf_reset(&out);
+            assert_true(json_append_escaped(&out, raw, len));
+            assert_int_equal(out.len, len + 5);
+            assert_memory_equal(out.data + at, "\\u001f", 6);
+            raw[at] = '\xff';
+            assert_false(json_utf8_valid(raw, len));
+            raw[at] = '\xc3';
+            assert_false(json_utf8_valid(raw, len));
+            raw[at + 1] = '\xa9';
+            assert_int_equal(json_utf8_valid(raw, len), at + 1 < len);
+            buf_reset(&out);
+            assert_true(json_append_escaped(&out, raw, len));
+            assert_int_equal(out.len, len);
+            assert_memory_equal(out.data, raw, len);
+        }
+    }
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_present),
         cmocka_unit_test(test_escaping),
+        cmocka_unit_test(test_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
