@@ -1,7 +1,37 @@
+#include <stdio.h>
+#include <string.h>
+
 #include "app/command.h"
+#include "app/evidence.h"
 #include "app/print_verdict.h"
 #include "app/verifier.h"
 #include "base/mem.h"
+
+/* --pin: shows what differs, then accepts it. */
+static bool pin(struct verifier *verifier, const char *model, struct verification *v, struct err *err)
+{
+    const struct verdict_check *check = verdict_find(&v->verdict, "pins");
+    if (check != NULL) {
+        fprintf(stderr, "%s: %s\n", check->result == CHECK_FAIL ? "before" : "pins", check->detail);
+    }
+    return verifier_pin(verifier, model, v, err);
+}
+
+/* --pin, --save and --write-policy, and the verdict on standard output. */
+static int report(const struct config *config, struct verifier *verifier, struct verification *v)
+{
+    const char *model = config->words[0];
+    struct err err = {0};
+    bool done = (!config->pin || pin(verifier, model, v, &err)) &&
+                (config->save == NULL || evidence_save(config->save, model, v, &err)) &&
+                (config->write_policy == NULL || evidence_write_policy(config->write_policy, model, v, &err));
+    int code = print_verdict(&v->verdict, config->json);
+    if (!done) {
+        int failed = command_failed(&err);
+        code = err.kind == ERR_ATTESTATION ? 1 : failed;
+    }
+    return code;
+}
 
 int command_attest(const struct config *config)
 {
@@ -19,7 +49,7 @@ int command_attest(const struct config *config)
     } else {
         verification_init(verification);
         code = verifier_verify(verifier, config->words[0], verification, &err)
-                   ? print_verdict(&verification->verdict, config->json)
+                   ? report(config, verifier, verification)
                    : command_failed(&err);
         verification_free(verification);
     }

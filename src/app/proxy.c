@@ -18,6 +18,7 @@
 #include "app/app.h"
 #include "app/metrics.h"
 #include "app/models.h"
+#include "app/reload.h"
 #include "app/supervisor.h"
 #include "app/verifier.h"
 #include "app/worker.h"
@@ -195,6 +196,7 @@ static void app_free(struct app *app)
     listener_free(app->listener);
     if (app->upstream != NULL) {
         upstream_config_abort(app->upstream);
+        verifier_abort(app->verifier);
     }
     for (unsigned i = 0; i < app->worker_count; i++) {
         worker_stop(&app->workers[i]);
@@ -230,8 +232,6 @@ static void report_start(const struct app *app, bool supervised, const struct er
 
 static void warn_of_unsafe(const struct config *c)
 {
-    log_warn("the quote's signature and Intel's certificate chain are NOT checked by this version: an active "
-             "provider could invent an enclave");
     if (c->unsafe_listen) {
         log_warn("--unsafe-listen: other machines can reach this proxy; prompts travel to it unencrypted");
     }
@@ -251,25 +251,8 @@ static void announce(const struct app *app)
         log_info("listening on http://%s, custody %s, %u workers", name, app->config->custody,
                  app->worker_count);
     }
+    verifier_announce(app->verifier);
     warn_of_unsafe(app->config);
-}
-
-/* SIGHUP: log level and API key are read again; the keyholder gets its own signal for the PIN. */
-static void reload(struct app *app)
-{
-    struct err err = {0};
-    struct secret key;
-    if (app->config->api_key_file != NULL) {
-        if (!text_read_secret(&key, app->config->api_key_file, LIMIT_API_KEY_BYTES, &err) ||
-            !upstream_config_set_key(app->upstream, &key, &err)) {
-            log_error("SIGHUP: the API key stays as it was: %s", err.message);
-        } else {
-            log_info("SIGHUP: API key read again");
-        }
-    }
-    if (app->config->config_file != NULL) {
-        config_reload_log_level(app->config->config_file);
-    }
 }
 
 /* Waits for open answers, at most DRAIN_S. */

@@ -5,6 +5,7 @@
 
 #include "app/metrics.h"
 #include "app/reply.h"
+#include "app/verifier.h"
 #include "base/clock.h"
 #include "json/json.h"
 
@@ -31,6 +32,25 @@ static void append_session_json(void *arg, const struct session *s)
                 (list->now - s->created_ns) / CLOCK_NS_PER_S, (s->expires_ns - list->now) / CLOCK_NS_PER_S);
 }
 
+static void append_outcome_json(void *arg, const struct verifier_outcome *o)
+{
+    struct session_list *list = arg;
+    buf_append_str(list->out, list->first ? "{\"model\":" : ",{\"model\":");
+    list->first = false;
+    json_append_string(list->out, o->model, strlen(o->model));
+    buf_appendf(list->out, ",\"verdict\":\"%s\",\"age_seconds\":%" PRId64 ",\"level\":\"%s\",\"tcb_status\":",
+                o->verified ? "verified" : "refused", list->now - o->at, verdict_level_name(o->level));
+    if (o->tcb_status == TCB_NONE) {
+        buf_append_str(list->out, "null");
+    } else {
+        buf_appendf(list->out, "\"%s\"", tcb_status_name(o->tcb_status));
+    }
+    if (!o->verified) {
+        buf_appendf(list->out, ",\"check\":\"%s\"", o->check);
+    }
+    buf_append_byte(list->out, '}');
+}
+
 void status_reply_health(struct app *app, struct http_call *call)
 {
     struct keyholder_state state;
@@ -52,6 +72,9 @@ void status_reply_health(struct app *app, struct http_call *call)
     buf_append_str(&out, "},\"sessions\":[");
     struct session_list list = {&out, clock_boot_ns(), true};
     sessions_visit(app->sessions, append_session_json, &list);
+    buf_append_str(&out, "],\"attestations\":[");
+    struct session_list outcomes = {&out, clock_wall_s(), true};
+    verifier_visit(app->verifier, append_outcome_json, &outcomes);
     buf_append_str(&out, "]}");
     const struct http_header retry = {"Retry-After", "5"};
     call_reply(call, ready ? 200 : 503, "application/json", &retry, ready ? 0 : 1, out.data, out.len);
@@ -64,6 +87,52 @@ static void append_session_metric(void *arg, const struct session *s)
     buf_append_str(list->out, "e2ee_proxy_session_age_seconds{model=");
     json_append_string(list->out, s->model, strlen(s->model));
     buf_appendf(list->out, "} %" PRId64 "\n", (list->now - s->created_ns) / CLOCK_NS_PER_S);
+}
+
+static void append_label(struct session_list *list, const char *name, const struct verifier_outcome *o)
+{
+    buf_appendf(list->out, "e2ee_proxy_attestation_%s{model=", name);
+    json_append_string(list->out, o->model, strlen(o->model));
+}
+
+static void append_verified(void *arg, const struct verifier_outcome *o)
+{
+    struct session_list *list = arg;
+    append_label(list, "verified", o);
+    buf_appendf(list->out, ",tcb_status=\"%s\",level=\"%s\"} %d\n", tcb_status_name(o->tcb_status),
+                verdict_level_name(o->level), o->verified);
+}
+
+static void append_age(void *arg, const struct verifier_outcome *o)
+{
+    struct session_list *list = arg;
+    append_label(list, "age_seconds", o);
+    buf_appendf(list->out, "} %" PRId64 "\n", list->now - o->at);
+}
+
+static void append_expiry(void *arg, const struct verifier_outcome *o)
+{
+    struct session_list *list = arg;
+    if (o->collateral_expires != 0) {
+        append_label(list, "collateral_seconds_left", o);
+        buf_appendf(list->out, "} %" PRId64 "\n", o->collateral_expires - list->now);
+    }
+}
+
+static void append_outcome_metrics(struct app *app, struct buf *out)
+{
+    struct session_list list = {out, clock_wall_s(), true};
+    buf_append_str(
+        out, "# HELP e2ee_proxy_attestation_verified 1 when the last verdict on the model was verified\n"
+             "# TYPE e2ee_proxy_attestation_verified gauge\n");
+    verifier_visit(app->verifier, append_verified, &list);
+    buf_append_str(out, "# HELP e2ee_proxy_attestation_age_seconds age of that verdict\n"
+                        "# TYPE e2ee_proxy_attestation_age_seconds gauge\n");
+    verifier_visit(app->verifier, append_age, &list);
+    buf_append_str(
+        out, "# HELP e2ee_proxy_attestation_collateral_seconds_left until a piece of its collateral ends\n"
+             "# TYPE e2ee_proxy_attestation_collateral_seconds_left gauge\n");
+    verifier_visit(app->verifier, append_expiry, &list);
 }
 
 void status_reply_metrics(struct app *app, struct http_call *call)
@@ -87,6 +156,7 @@ void status_reply_metrics(struct app *app, struct http_call *call)
         state.status.keys_live);
     struct session_list list = {&out, clock_boot_ns(), true};
     sessions_visit(app->sessions, append_session_metric, &list);
+    append_outcome_metrics(app, &out);
     call_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, out.data, out.len);
     buf_free(&out);
 }

@@ -2,20 +2,69 @@
 
 #include <string.h>
 
+#include "app/evidence.h"
+#include "app/verifier_internal.h"
+#include "attest/pins.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "upstream/fetch.h"
 
 #define ATTESTATION_TIMEOUT_S 45 /* captures took up to 9.5 s: docs/PROTOCOL.md section 1 */
 
-struct verifier {
-    const struct config *config;
-    struct upstream_config *upstream;
-    struct attest_policy policy;
-    struct attest_root *root;
-};
+static struct attest_root *load_root(const char *path, struct err *err)
+{
+    struct buf text;
+    if (path == NULL) {
+        return root_intel(err);
+    }
+    buf_init(&text, 65536);
+    struct attest_root *root = text_read_file(&text, path, err) ? root_parse(text.data, text.len, err) : NULL;
+    buf_free(&text);
+    if (root == NULL) {
+        err_context(err, "--unsafe-attestation-root");
+    }
+    return root;
+}
+
+static struct policy_ref *load_policy(const char *path, struct err *err)
+{
+    struct policy_ref *ref = mem_calloc(1, sizeof *ref);
+    if (ref == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for the attestation policy");
+        return NULL;
+    }
+    ref->refs = 1;
+    policy_init(&ref->policy);
+    if (path != NULL && !policy_load(&ref->policy, path, err)) {
+        policy_free(&ref->policy);
+        mem_free(ref);
+        ref = NULL;
+    }
+    return ref;
+}
+
+struct policy_ref *verifier_policy_get(struct verifier *v)
+{
+    pthread_mutex_lock(&v->lock);
+    struct policy_ref *ref = v->policy;
+    ref->refs++;
+    pthread_mutex_unlock(&v->lock);
+    return ref;
+}
+
+void verifier_policy_put(struct verifier *v, struct policy_ref *ref)
+{
+    pthread_mutex_lock(&v->lock);
+    bool last = ref != NULL && --ref->refs == 0;
+    pthread_mutex_unlock(&v->lock);
+    if (last) {
+        policy_free(&ref->policy);
+        mem_free(ref);
+    }
+}
 
 struct verifier *verifier_new(const struct config *config, struct upstream_config *upstream, struct err *err)
 {
@@ -26,8 +75,14 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     }
     v->config = config;
     v->upstream = upstream;
-    policy_init(&v->policy);
-    if (config->policy != NULL && !policy_load(&v->policy, config->policy, err)) {
+    pthread_mutex_init(&v->lock, NULL);
+    v->policy = load_policy(config->policy, err);
+    v->root = v->policy != NULL ? load_root(config->unsafe_attestation_root, err) : NULL;
+    v->seen = v->root != NULL ? seen_open(config->state_dir, v->root, err) : NULL;
+    const struct collateral_source_options options = {
+        .where = config->collateral, .unsafe_http = config->unsafe_http_upstream, .seen = v->seen};
+    v->source = v->seen != NULL ? collateral_source_new(&options, err) : NULL;
+    if (v->source == NULL) {
         verifier_free(v);
         return NULL;
     }
@@ -37,21 +92,64 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
 void verifier_free(struct verifier *v)
 {
     if (v != NULL) {
-        policy_free(&v->policy);
+        verifier_policy_put(v, v->policy);
+        collateral_source_free(v->source);
+        seen_close(v->seen);
         root_free(v->root);
+        pthread_mutex_destroy(&v->lock);
         mem_free(v);
     }
+}
+
+void verifier_abort(struct verifier *v)
+{
+    if (v != NULL) {
+        collateral_source_abort(v->source);
+    }
+}
+
+void verifier_announce(struct verifier *v)
+{
+    static const char *const pins[] = {
+        "first-use: the first verified software of each model is stored, others "
+        "are refused until `attest MODEL --pin`",
+        "policy: only what the policy file lists", "warn: changed software is said and passes", "off"};
+    struct policy_ref *ref = verifier_policy_get(v);
+    log_info("attestation: to %s, collateral from %s, pins = %s",
+             root_is_intel(v->root) ? "Intel's root" : "ANOTHER ROOT THAN INTEL'S",
+             collateral_source_name(v->source), pins[ref->policy.pins]);
+    verifier_policy_put(v, ref);
+}
+
+bool verifier_reload(struct verifier *v, bool *changed, struct err *err)
+{
+    uint8_t before[SHA256_BYTES], after[SHA256_BYTES];
+    *changed = false;
+    struct policy_ref *fresh = load_policy(v->config->policy, err), *old;
+    if (fresh == NULL) {
+        return false;
+    }
+    pthread_mutex_lock(&v->lock);
+    *changed = !policy_digest(&v->policy->policy, before) || !policy_digest(&fresh->policy, after) ||
+               memcmp(before, after, sizeof before) != 0;
+    old = v->policy;
+    v->policy = fresh;
+    pthread_mutex_unlock(&v->lock);
+    verifier_policy_put(v, old);
+    return true;
 }
 
 void verification_init(struct verification *v)
 {
     memset(v, 0, sizeof *v);
     buf_init(&v->body, LIMIT_ATTESTATION_BYTES);
+    collateral_got_init(&v->got);
 }
 
 void verification_free(struct verification *v)
 {
     buf_free(&v->body);
+    collateral_got_free(&v->got);
 }
 
 static bool fetch_evidence(struct verifier *v, const char *model, struct verification *out, struct err *err)
@@ -92,18 +190,59 @@ static bool fetch_evidence(struct verifier *v, const char *model, struct verific
     return true;
 }
 
+/* [attestation] evidence_dir: a disk that is full ends no session. */
+static void keep(const struct verifier *v, const char *model, const struct verification *out)
+{
+    struct err err = {0};
+    if (v->config->evidence_dir != NULL && !evidence_keep(v->config->evidence_dir, model, out, &err)) {
+        log_error("%s: its evidence is not kept: %s", model, err.message);
+    }
+}
+
 bool verifier_verify(struct verifier *v, const char *model, struct verification *out, struct err *err)
 {
-    if (!fetch_evidence(v, model, out, err)) {
+    if (!fetch_evidence(v, model, out, err) || !verifier_judge(v, model, out, err)) {
         return false;
     }
-    const struct attest_input input = {.model = model,
-                                       .body = (const char *)out->body.data,
-                                       .body_len = out->body.len,
-                                       .nonce = out->nonce,
-                                       .root = v->root,
-                                       .unsafe_skip_chain = true};
-    return attest_verify(&input, &v->policy, clock_wall_s(), &out->verdict, err);
+    verifier_note(v, model, &out->verdict);
+    keep(v, model, out);
+    return verifier_first_use(v, model, out, err);
+}
+
+/* Whether the pins alone stand against it. */
+static bool only_pins_refuse(const struct attest_verdict *verdict)
+{
+    for (size_t i = 0; i < verdict->check_count; i++) {
+        const struct verdict_check *c = &verdict->checks[i];
+        bool refuses = c->enforced && (c->result == CHECK_FAIL || c->result == CHECK_NOT_CHECKED);
+        if (refuses && strcmp(c->id, "pins") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool verifier_pin(struct verifier *v, const char *model, struct verification *out, struct err *err)
+{
+    struct attest_pin seen;
+    if (!only_pins_refuse(&out->verdict) || !pins_from_verdict(&seen, &out->verdict, model)) {
+        return err_set(err, ERR_ATTESTATION, "nothing is pinned: %s", out->verdict.reason);
+    }
+    return seen_pin(v->seen, model, &seen, false, err) && verifier_judge(v, model, out, err);
+}
+
+/* A refusal as an error; where there is no collateral because of the network, that is what can be mended. */
+static bool refuse(const struct verification *verification, struct err *err)
+{
+    const struct err *problem = &verification->got.problem;
+    bool network = problem->kind == ERR_UNREACHABLE || problem->kind == ERR_TIMEOUT ||
+                   problem->kind == ERR_UPSTREAM || problem->kind == ERR_CANCELLED;
+    attest_error(&verification->verdict, err);
+    if (verification->got.origin == COLLATERAL_NONE && network &&
+        strncmp(verification->verdict.reason, "collateral:", 11) == 0) {
+        err->kind = problem->kind;
+    }
+    return false;
 }
 
 static int64_t fresh_for_ns(const struct attest_verdict *verdict)
@@ -123,13 +262,15 @@ bool verifier_attest(void *arg, const char *model, struct session_evidence *out,
     const struct attest_verdict *verdict = &verification->verdict;
     bool ok = verifier_verify(arg, model, verification, err);
     if (ok && (!verdict->verified || !verdict->has_point)) {
-        ok = attest_error(verdict, err);
+        ok = refuse(verification, err);
     }
     if (ok) {
         memcpy(out->model_point, verdict->point, POINT_BYTES);
         memcpy(out->signing_address, verdict->address, ETH_ADDRESS_BYTES);
         out->fresh_for_ns = fresh_for_ns(verdict);
-        ok = out->fresh_for_ns > 0 || err_set(err, ERR_ATTESTATION, "the evidence is past its own freshness");
+        ok = out->fresh_for_ns > 0 ||
+             err_set(err, ERR_ATTESTATION,
+                     "the evidence, or the collateral it was judged by, has come to its end");
     }
     verification_free(verification);
     mem_free(verification);

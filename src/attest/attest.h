@@ -30,9 +30,7 @@ struct attest_input {
     const struct attest_pin *stored_pins; /* first-use pins of this model */
     size_t stored_pin_count;
     struct attest_floor floor;
-    /* For a build that has no source of collateral yet: the quote's chain is reported as not checked and not
-     * enforced. The caller warns at every start. */
-    bool unsafe_skip_chain;
+    const char *collateral_problem; /* why there is none, for the verdict; may be NULL */
 };
 
 /* Verifies. True when a verdict was reached, verified or refused: look at verdict->verified. False only when none

@@ -108,7 +108,9 @@ static bool check_pck_chain(struct intel *w)
     struct err why = {0};
 
     if (c == NULL) {
-        verdict_fail(w->v, "collateral", "there is no collateral of Intel's to judge the platform by");
+        const char *problem = w->input->collateral_problem;
+        verdict_fail(w->v, "collateral", "there is no collateral of Intel's to judge the platform by%s%s",
+                     problem != NULL ? ": " : "", problem != NULL ? problem : "");
     } else {
         verdict_pass(w->v, "collateral", "TCB info, QE identity and both revocation lists are there");
         if (!check_crl(w, "root.crl", "root CRL", &w->root_crl, &c->root_crl, w->pck.cert[2]) ||

@@ -102,6 +102,27 @@ static void append(char *out, size_t cap, const char *fmt, ...)
     va_end(args);
 }
 
+/* Components from first on that are short, neighbours with the same numbers in one phrase. */
+static void describe_components(char *out, size_t cap, const char *kind, const uint8_t *have,
+                                const uint8_t *need, unsigned first)
+{
+    for (unsigned i = first; i < SGX_COMPONENTS; i++) {
+        unsigned last = i;
+        if (have[i] >= need[i]) {
+            continue;
+        }
+        while (last + 1 < SGX_COMPONENTS && have[last + 1] == have[i] && need[last + 1] == need[i]) {
+            last++;
+        }
+        if (last > i) {
+            append(out, cap, "%s components %u to %u are %u, need %u; ", kind, i, last, have[i], need[i]);
+        } else {
+            append(out, cap, "%s component %u is %u, needs %u; ", kind, i, have[i], need[i]);
+        }
+        i = last;
+    }
+}
+
 /* Which components are short of the newest level that Intel calls up to date, and by how much. */
 static void describe_short(const struct intel *w, const struct evaluation *e, char *out, size_t cap)
 {
@@ -113,14 +134,6 @@ static void describe_short(const struct intel *w, const struct evaluation *e, ch
         }
     }
     out[0] = '\0';
-    for (unsigned i = 0; i < SGX_COMPONENTS; i++) {
-        if (w->platform.component[i] < goal->sgx[i]) {
-            append(out, cap, "SGX component %u is %u, needs %u; ", i, w->platform.component[i], goal->sgx[i]);
-        }
-        if ((i >= 2 || e->svn[1] == 0) && e->svn[i] < goal->tdx[i]) {
-            append(out, cap, "TDX component %u is %u, needs %u; ", i, e->svn[i], goal->tdx[i]);
-        }
-    }
     if (w->platform.pcesvn < goal->pcesvn) {
         append(out, cap, "PCE SVN is %u, needs %u; ", w->platform.pcesvn, goal->pcesvn);
     }
@@ -130,6 +143,11 @@ static void describe_short(const struct intel *w, const struct evaluation *e, ch
     }
     if (w->qe_level != &w->qe.levels.level[0]) {
         append(out, cap, "the quoting enclave's SVN needs %u; ", w->qe.levels.level[0].isvsvn);
+    }
+    describe_components(out, cap, "SGX", w->platform.component, goal->sgx, 0);
+    describe_components(out, cap, "TDX", e->svn, goal->tdx, e->svn[1] == 0 ? 0 : 2);
+    if (strlen(out) + 1 == cap) {
+        memcpy(out + cap - 8, " ...; ", 7); /* many, all different: the first ones tell enough */
     }
 }
 

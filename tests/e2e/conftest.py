@@ -115,7 +115,7 @@ def command(build, token, sim):
     def run(name, *arguments, with_token=False, upstream=True, env=None, timeout=60):
         argv = [str(build / "e2ee-hsm-proxy"), name]
         if upstream:
-            argv += ["--upstream", sim.url, "--unsafe-http-upstream"]
+            argv += ["--upstream", sim.url, "--unsafe-http-upstream", *sim.trust()]
         if with_token:
             argv += token.arguments()
         return subprocess.run([*argv, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,

@@ -144,8 +144,8 @@ static void make_machine(struct quote *q, const struct quote_request *r)
         &compose,
         "{\n    \"manifest_version\": 2,\n    \"name\": \"%s\",\n    \"runner\": \"docker-compose\",\n"
         "    \"docker_compose_file\": \"services:\\n  enclave:\\n    image: e2ee-sim@sha256:%064d\\n\",\n"
-        "    \"kms_enabled\": true,\n    \"public_logs\": false\n}",
-        r->app_name, 0);
+        "    \"kms_enabled\": true,\n    \"public_logs\": %s\n}",
+        r->app_name, 0, has(r, F_A_OTHER_COMPOSE) ? "true" : "false");
     sha256_of(compose.p, compose.len, q->compose_hash);
     q->mr_config_id[0] = 1;
     memcpy(q->mr_config_id + 1, q->compose_hash, 32);

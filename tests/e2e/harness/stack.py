@@ -57,12 +57,23 @@ class Token:
 class Sim:
     """tests/sim. Its control paths are methods here."""
 
+    by_url = {}
+
     def __init__(self, program, directory, *arguments):
-        self.daemon = Daemon([program, *arguments], Path(directory) / "sim.log")
+        self.root = Path(directory) / "root.pem"
+        self.daemon = Daemon([program, "--root-out", self.root, *arguments], Path(directory) / "sim.log")
         found = self.daemon.expect_log(r"http://127\.0\.0\.1:(\d+)")
         self.port = int(found.group(1))
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/api/v1"
+        Sim.by_url[self.url] = self
+
+    def trust(self):
+        """The options that make a command believe this simulator's evidence."""
+        return ["--unsafe-attestation-root", str(self.root), "--collateral", self.origin]
+
+    def collateral(self, mode):
+        get_json(f"{self.origin}/sim/config", {"collateral": mode})
 
     def stats(self):
         return get_json(f"{self.origin}/sim/stats")
@@ -91,7 +102,8 @@ class Sim:
 class Proxy:
     """`e2ee-hsm-proxy serve` with its keyholder."""
 
-    def __init__(self, build, directory, token, upstream, *arguments, env=None, ready=True, custody_args=None):
+    def __init__(self, build, directory, token, upstream, *arguments, env=None, ready=True, custody_args=None,
+                 trust=None):
         self.dir = Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -100,6 +112,8 @@ class Proxy:
         self.program = Path(build) / "e2ee-hsm-proxy"
         self.upstream = upstream
         self.common = ["--upstream", upstream, "--unsafe-http-upstream", "--state-dir", str(self.state)]
+        trust = trust or Sim.by_url.get(upstream)
+        self.common += trust.trust() if trust else []
         argv = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", *self.common,
                 *(token.arguments() if custody_args is None else custody_args), *arguments]
         temp = self.dir / "tmp"

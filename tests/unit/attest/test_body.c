@@ -180,6 +180,7 @@ static void captured_bodies(void **state)
         char dir[1200];
         struct vector_expectation e;
         struct attest_body b;
+        struct collateral collateral;
         struct buf text;
         struct err err = {0};
         snprintf(dir, sizeof dir, "%s/%s", root, names[i]);
@@ -191,10 +192,12 @@ static void captured_bodies(void **state)
         }
         assert_int_equal(b.shape, shapes[i]);
         body_free(&b);
+        collateral_init(&collateral);
+        assert_true(collateral_load_folder(&collateral, dir, &err));
         struct attest_input in = {.body = (const char *)text.data,
                                   .body_len = text.len,
                                   .nonce = e.nonce,
-                                  .unsafe_skip_chain = true};
+                                  .collateral = &collateral};
         assert_true(attest_verify(&in, &policy, e.at, v, &err));
         if (!v->verified) {
             fail_msg("%s: %s", names[i], v->reason);
@@ -206,6 +209,7 @@ static void captured_bodies(void **state)
         assert_false(v->has_point);
         assert_int_equal(strncmp(v->reason, "nonce: ", 7), 0);
         buf_free(&text);
+        collateral_free(&collateral);
     }
     mem_free(v);
     policy_free(&policy);

@@ -1,0 +1,132 @@
+/* One evidence set before its judge: collateral, floor, stored pins, and what is remembered of it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/verifier_internal.h"
+#include "attest/pins.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* One judgement by the collateral in out->got. */
+static bool judge_once(struct verifier *v, struct verification *out, struct attest_input *input,
+                       const struct attest_policy *policy, const struct collateral_key *key, int64_t now,
+                       bool *try_other, struct err *err)
+{
+    *try_other = false;
+    input->collateral = out->got.origin != COLLATERAL_NONE ? &out->got.collateral : NULL;
+    input->collateral_problem = out->got.problem.kind != ERR_NONE ? out->got.problem.message : NULL;
+    return (key == NULL || seen_floor(v->seen, key, &input->floor, err)) &&
+           attest_verify(input, policy, now, &out->verdict, err) &&
+           (key == NULL ||
+            collateral_source_judged(v->source, key, &out->got, &out->verdict, try_other, err));
+}
+
+static bool judge(struct verifier *v, const char *model, struct verification *out,
+                  const struct attest_policy *policy, const struct attest_policy *stored, struct err *err)
+{
+    struct attest_input input = {.model = model,
+                                 .body = (const char *)out->body.data,
+                                 .body_len = out->body.len,
+                                 .nonce = out->nonce,
+                                 .root = v->root,
+                                 .stored_pins = stored->accepted,
+                                 .stored_pin_count = stored->accepted_count};
+    struct collateral_key key;
+    struct err ignored = {0};
+    int64_t now = clock_wall_s();
+    bool try_other;
+    /* A body without a quote that names its platform is refused for that, with or without collateral. */
+    bool known = attest_collateral_key(&input, &key, &ignored);
+    if (known) {
+        collateral_source_get(v->source, &key, now, false, &out->got);
+    }
+    if (!judge_once(v, out, &input, policy, known ? &key : NULL, now, &try_other, err)) {
+        return false;
+    }
+    return !try_other || !collateral_source_other(v->source, &key, now, &out->got) ||
+           judge_once(v, out, &input, policy, &key, now, &try_other, err);
+}
+
+bool verifier_judge(struct verifier *v, const char *model, struct verification *out, struct err *err)
+{
+    struct policy_ref *policy = verifier_policy_get(v);
+    struct attest_policy *stored = mem_alloc(sizeof *stored);
+    bool ok = false;
+    if (stored == NULL) {
+        err_set(err, ERR_MEMORY, "no memory for the stored pins");
+    } else {
+        ok = seen_pins(v->seen, model, stored, err) && judge(v, model, out, &policy->policy, stored, err);
+        policy_free(stored);
+    }
+    mem_free(stored);
+    verifier_policy_put(v, policy);
+    return ok;
+}
+
+bool verifier_first_use(struct verifier *v, const char *model, struct verification *out, struct err *err)
+{
+    struct attest_pin seen;
+    if (!out->verdict.verified || !out->verdict.pin_new) {
+        return true;
+    }
+    if (!pins_from_verdict(&seen, &out->verdict, model)) {
+        return err_set(err, ERR_INTERNAL, "a verified guest whose software cannot be pinned");
+    }
+    if (!seen_pin(v->seen, model, &seen, true, err)) {
+        return false;
+    }
+    log_warn("%s: first use: its software is now the pinned one; see `attest` for what it is", model);
+    return true;
+}
+
+static void warn_of(const char *model, const struct attest_verdict *verdict)
+{
+    for (size_t i = 0; verdict->verified && i < verdict->check_count; i++) {
+        const struct verdict_check *c = &verdict->checks[i];
+        bool stale = strcmp(c->id, "collateral.age") == 0, pins = strcmp(c->id, "pins") == 0;
+        if ((c->result == CHECK_FAIL && (stale || pins)) || strncmp(c->detail, "WARNING", 7) == 0) {
+            log_warn("%s: %s: %s", model, c->id, c->detail);
+        }
+    }
+}
+
+static struct verifier_outcome *outcome_of(struct verifier *v, const char *model)
+{
+    for (size_t i = 0; i < v->outcome_count; i++) {
+        if (strcmp(v->outcomes[i].model, model) == 0) {
+            return &v->outcomes[i];
+        }
+    }
+    return v->outcome_count < VERIFIER_OUTCOMES_MAX ? &v->outcomes[v->outcome_count++] : NULL;
+}
+
+void verifier_note(struct verifier *v, const char *model, const struct attest_verdict *verdict)
+{
+    warn_of(model, verdict);
+    pthread_mutex_lock(&v->lock);
+    struct verifier_outcome *o = outcome_of(v, model);
+    if (o != NULL) {
+        memset(o, 0, sizeof *o);
+        snprintf(o->model, sizeof o->model, "%s", model);
+        o->at = verdict->at;
+        o->verified = verdict->verified;
+        o->tcb_status = verdict->tcb_status;
+        o->level = verdict->level;
+        o->collateral_expires = verdict->platform.collateral_expires;
+        if (!verdict->verified) {
+            snprintf(o->check, sizeof o->check, "%.*s", (int)strcspn(verdict->reason, ":"), verdict->reason);
+        }
+    }
+    pthread_mutex_unlock(&v->lock);
+}
+
+void verifier_visit(struct verifier *v, void (*visit)(void *arg, const struct verifier_outcome *outcome),
+                    void *arg)
+{
+    pthread_mutex_lock(&v->lock);
+    for (size_t i = 0; i < v->outcome_count; i++) {
+        visit(arg, &v->outcomes[i]);
+    }
+    pthread_mutex_unlock(&v->lock);
+}

@@ -1,0 +1,233 @@
+"""Evidence up to the root: what `serve` and `attest` refuse, in which words, and what they remember."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from harness.process import wait_until
+from harness.stack import ACI, MODELS, NEAR, PHALA, chat_body
+
+
+def refusal(proxy, model=NEAR):
+    """The message of a refused completion; "" when it was answered."""
+    status, headers, body = proxy.post(chat_body("a secret", model))
+    if status == 200:
+        return ""
+    error = json.loads(body)["error"]
+    assert (status, error["code"], headers["x-should-retry"]) == (502, "attestation_failed", "false"), error
+    return error["message"]
+
+
+def report_of(run):
+    return json.loads(run.stdout)
+
+
+@pytest.fixture
+def attest(command, tmp_path):
+    """attest(*arguments) with a state folder of this test."""
+
+    def run(*arguments, model=NEAR):
+        return command("attest", model, "--json", "--state-dir", tmp_path / "state", *arguments)
+
+    return run
+
+
+def test_attest_command(attest):
+    for model in MODELS:
+        run = attest(model=model)
+        report = report_of(run)
+        assert (run.returncode, report["verdict"], report["reason"]) == (0, "verified", None), report
+        assert report["tcb_status"] == "UpToDate" and report["level"] in ("L1", "L2", "L3")
+        results = {c["id"]: c["result"] for c in report["checks"]}
+        for name in ("pck.chain", "tcb_info.signature", "qe_identity", "quote.signature", "tcb.status", "binding",
+                     "td.debug", "guest.event-log", "pins"):
+            assert results[name] == "pass", (name, results)
+
+
+# What the machine or Intel's service says, and the words of the refusal.
+COLLATERAL = {
+    "revoked": ["pck.chain", "revoked by Intel"],
+    "signer-revoked": ["tcb_info.signature", "revoked by Intel"],
+    "expired": ["root.crl", "ended 1"],
+    "future": ["root.crl", "begins"],
+    "tcb-revoked": ["tcb.status", "no policy accepts"],
+    "out-of-date": ["tcb.status", "OutOfDate", "INTEL-SA-00001", "SGX components 0 to 15 are 5, need 6", "PCE SVN is 13, needs 14",
+                    "`allow_advisories = INTEL-SA-00001` in [tcb]"],
+    "stranger": ["root.crl"],
+    "garbage": [""],
+}
+
+
+@pytest.mark.parametrize("mode", COLLATERAL)
+def test_refused_by_collateral(start_proxy, sim, mode):
+    proxy = start_proxy()
+    sim.collateral(mode)
+    message = refusal(proxy)
+    assert all(word in message for word in ["attestation refused", *COLLATERAL[mode]]), message
+    assert sim.stats()["chat_requests"] == 0
+    health = json.loads(proxy.health()[1])
+    assert [a["verdict"] for a in health["attestations"] if a["model"] == NEAR] == ["refused"]
+    assert f'e2ee_proxy_attestation_verified{{model="{NEAR}"' in str(proxy.metrics())
+
+
+@pytest.mark.parametrize("fault, words", [("debug", "td.debug"), ("wrong-root", "pck.format"), ("quote-flip", "quote.signature"),
+                                          ("old-module", "`accept = OutOfDate` in [tcb]"), ("compose", "guest.compose")])
+def test_refused_by_evidence(start_proxy, sim, fault, words):
+    proxy = start_proxy()
+    sim.fault("attestation", fault)
+    message = refusal(proxy)
+    assert words in message, message
+    assert sim.stats()["chat_requests"] == 0
+
+
+def test_intels_root_refuses_the_simulator(command, sim, tmp_path):
+    """Without --unsafe-attestation-root nothing made up passes."""
+    run = command("attest", NEAR, "--json", "--upstream", sim.url, "--unsafe-http-upstream", "--collateral", sim.origin,
+                  "--state-dir", tmp_path, upstream=False)
+    assert run.returncode == 1 and report_of(run)["reason"].startswith("pck.format:")
+
+
+def test_service_down(start_proxy, sim):
+    """No collateral at all is the network's fault: the client may try again, and does not wait for ever."""
+    proxy = start_proxy()
+    sim.collateral("down")
+    status, headers, body = proxy.post(chat_body("a secret"))
+    assert status == 502 and json.loads(body)["error"]["code"] == "upstream_error", body
+    assert headers.get("x-should-retry") != "false"
+    assert sim.stats()["chat_requests"] == 0
+
+
+def test_cache_outlives_the_service(start_proxy, sim):
+    proxy = start_proxy()
+    assert refusal(proxy) == ""
+    asked = sim.stats()["collateral_requests"]
+    assert asked == 4
+    sim.collateral("down")
+    assert refusal(proxy, PHALA) == ""
+    assert sim.stats()["collateral_requests"] == asked
+
+
+def test_accepted_out_of_date_by_policy(start_proxy, sim, tmp_path):
+    """The line that the refusal names is the line that accepts it."""
+    policy = tmp_path / "policy.ini"
+    policy.write_text("[tcb]\nallow_advisories = INTEL-SA-00001\n")
+    sim.collateral("out-of-date")
+    proxy = start_proxy("--policy", policy)
+    assert refusal(proxy) == ""
+    assert "WARNING" in proxy.log() and "OutOfDate" in proxy.log()
+
+
+def test_rollback_is_refused(attest, sim, tmp_path):
+    sim.collateral("newer")
+    assert attest().returncode == 0
+    sim.collateral("rollback")
+    assert attest().returncode == 0  # from the cache: not asked
+    for cached in (tmp_path / "state").glob("attestation-*/*-platform.json"):
+        cached.unlink()
+    run = attest()
+    assert run.returncode == 1 and report_of(run)["reason"].startswith("rollback:")
+    sim.collateral("newer")
+    assert attest().returncode == 0
+
+
+def test_first_use_pins(attest, sim):
+    first = report_of(attest())
+    assert "first use" in [c for c in first["checks"] if c["id"] == "pins"][0]["detail"]
+    again = report_of(attest())
+    assert again["level"] == "L3"  # OS image, compose file and key provider are those of before
+    for fault, word in (("other-os", "MRTD pinned"), ("other-compose", "compose-hash pinned")):
+        sim.fault("attestation", fault)
+        run = attest()
+        assert run.returncode == 1 and word in report_of(run)["reason"], report_of(run)
+    sim.fault("attestation", "other-os", count=2)
+    run = attest("--pin")
+    assert run.returncode == 0 and "MRTD pinned" in run.stderr and report_of(run)["verdict"] == "verified"
+    assert attest().returncode == 0  # it stands beside the first
+    assert attest().returncode == 0
+    sim.fault("attestation", "debug")
+    assert attest("--pin").returncode == 1  # nothing but pins can be accepted
+
+
+def test_pin_change_is_refused_by_serve(start_proxy, sim):
+    proxy = start_proxy("--rotate", "60")
+    assert refusal(proxy) == ""
+    sim.rotate(NEAR)  # the proxy has to attest anew
+    sim.fault("attestation", "other-compose", count=4)
+    message = refusal(proxy)
+    assert "compose-hash pinned" in message and "attest MODEL --pin" in message
+    rows = {k: v for k, v in proxy.metrics().items() if k.startswith("e2ee_proxy_attestation_verified")}
+    assert [v for k, v in rows.items() if f'model="{NEAR}"' in k and 'tcb_status="UpToDate"' in k] == [0], rows
+
+
+def test_pins_of_a_policy(attest, sim, tmp_path):
+    policy = tmp_path / "pins.ini"
+    assert attest("--write-policy", policy).returncode == 0
+    assert attest("--write-policy", policy).returncode == 2  # never overwritten
+    assert report_of(attest("--policy", policy))["level"] == "L3"
+    run = attest("--policy", policy, model=PHALA)
+    assert run.returncode == 1 and report_of(run)["reason"].startswith("pins:")
+    policy.write_text("[pins]\nmode = warn\n")
+    assert attest("--policy", policy).returncode == 0
+    sim.fault("attestation", "other-os")
+    run = attest("--policy", policy)
+    assert run.returncode == 0 and "pins" in run.stderr
+
+
+def test_saved_evidence_is_verified_offline(attest, command, sim, tmp_path):
+    kept = tmp_path / "kept"
+    report = report_of(attest("--save", kept))
+    words = (kept / "README.txt").read_text()
+    at = words.split("--at ")[1].split()[0]
+    nonce = (kept / "nonce.txt").read_text()
+    run = command("verify", kept, "--at", at, "--nonce", nonce, "--root", sim.root, "--json", upstream=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert report_of(run)["measurements"] == report["measurements"]
+    assert command("verify", kept, "--at", at, "--nonce", "0" * 64, "--root", sim.root, upstream=False).returncode == 1
+    assert command("verify", kept, "--at", at, "--nonce", nonce, upstream=False).returncode == 1  # Intel's root
+
+
+def test_evidence_dir(start_proxy, sim, tmp_path):
+    config, kept = tmp_path / "proxy.conf", tmp_path / "evidence"
+    config.write_text(f"[attestation]\nevidence_dir = {kept}\n")
+    proxy = start_proxy("--config", config)
+    assert refusal(proxy) == ""
+    sim.fault("attestation", "debug")
+    assert refusal(proxy, PHALA) != ""
+    names = sorted(p.name for p in kept.iterdir())
+    assert len(names) == 2
+    assert sum("sim-near-verified" in n for n in names) == 1 and sum("sim-phala-refused" in n for n in names) == 1
+    for folder in kept.iterdir():
+        assert {"attestation.json", "quote.bin", "tcb_info.json", "verdict.json", "nonce.txt"} <= {p.name for p in folder.iterdir()}
+
+
+def test_policy_change_ends_sessions(start_proxy, sim, tmp_path):
+    """SIGHUP: a session is not kept that the new policy would refuse."""
+    policy = tmp_path / "policy.ini"
+    policy.write_text("[tcb]\naccept = OutOfDate\n")
+    sim.collateral("out-of-date")
+    proxy = start_proxy("--policy", policy)
+    assert refusal(proxy) == ""
+    policy.write_text("[tcb]\naccept = UpToDate\n")
+    os.kill(proxy.daemon.pid, signal.SIGHUP)
+    wait_until("the policy was read", lambda: "attestation policy read again" in proxy.log(), 5)
+    assert "tcb.status" in refusal(proxy)
+
+
+def test_session_ends_with_its_collateral(start_proxy, sim):
+    """Collateral with seconds to live: what it let pass lives no longer."""
+    proxy = start_proxy()
+    sim.collateral("expiring")
+    assert refusal(proxy, ACI) == ""
+    sessions = json.loads(proxy.health()[1])["sessions"]
+    assert 0 <= sessions[0]["expires_in_seconds"] <= 5
+    wait_until("the session ended", lambda: refusal(proxy, ACI) != "", 12)
+
+
+def test_state_folder_must_be_there(build, sim, tmp_path):
+    (tmp_path / "file").write_text("")
+    run = subprocess.run([build / "e2ee-hsm-proxy", "attest", NEAR, "--upstream", sim.url, "--unsafe-http-upstream",
+                          *sim.trust(), "--state-dir", tmp_path / "file"], capture_output=True, text=True, timeout=20)
+    assert run.returncode == 2 and "state folder" in run.stderr
