@@ -72,8 +72,11 @@ static void make_label(struct attest_pin *named, bool first, size_t number)
     if (gmtime_r(&now, &day) != NULL) {
         strftime(date, sizeof date, "%Y-%m-%d", &day);
     }
-    snprintf(named->label, sizeof named->label, "%zu %s %s", number, first ? "first use" : "attest --pin",
-             date);
+    if (first) {
+        snprintf(named->label, sizeof named->label, "first use %s", date);
+    } else {
+        snprintf(named->label, sizeof named->label, "attest --pin %s %zu", date, number);
+    }
     snprintf(named->model, sizeof named->model, "*");
 }
 

@@ -168,7 +168,7 @@ class Rig:
         upstream = f"https://127.0.0.1:{sim.tls_port}/api/v1" if tls else sim.url
         more = ["--ca-file", str(sim.cert)] if tls else []
         proxy = Proxy(BUILD, self.new_dir("proxy"), token, upstream, "--workers", "1", "--log-level", "error", *more,
-                      *arguments, custody_args=custody_args)
+                      *arguments, custody_args=custody_args, trust=sim)
         self.running.append(proxy)
         roles = proxy.processes()
         proxy.pids = [*roles.values(), *custody_pids]
