@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "hsm/forked.h"
 
 #define READ_BYTES 16384
 #define HELLO_S 10
@@ -31,6 +32,7 @@ struct connection *connection_new(int fd, uint64_t id, struct err *err)
         return NULL;
     }
     c->fd = fd;
+    forked_close(fd);
     c->id = id;
     c->pid = peer.pid;
     c->uid = peer.uid;
@@ -42,6 +44,7 @@ struct connection *connection_new(int fd, uint64_t id, struct err *err)
 
 void connection_free(struct connection *c)
 {
+    forked_forget(c->fd);
     close(c->fd);
     buf_free(&c->in);
     buf_free(&c->out);

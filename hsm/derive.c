@@ -37,7 +37,10 @@ bool derive_shared_secret(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT
     }
     *rv = derive_object(m, session, private_key, point, &derived);
     if (*rv != CKR_OK) {
-        ckr_fail(err, *rv, "C_DeriveKey");
+        ckr_fail(err, *rv,
+                 *rv == CKR_FUNCTION_REJECTED
+                     ? "C_DeriveKey, perhaps for want of a touch: keys must work without"
+                     : "C_DeriveKey");
         goto out;
     }
     size_t len = ROOM_BYTES;

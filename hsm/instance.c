@@ -12,6 +12,7 @@
 
 #include "base/hex.h"
 #include "crypto/hash.h"
+#include "hsm/forked.h"
 
 #define ID_BYTES 8
 #define ID_CHARS (2 * ID_BYTES)
@@ -83,6 +84,7 @@ static int open_locked(const char *path, bool create)
         fd = -1;
         errno = EWOULDBLOCK;
     }
+    forked_close(fd);
     return fd;
 }
 
@@ -105,6 +107,7 @@ bool instance_take(struct instance *out, const char *state_dir, struct err *err)
             continue; /* its keyholder runs, or there is none of that number */
         }
         if (!read_id(fd, id, err)) {
+            forked_forget(fd);
             close(fd);
             return false;
         }
@@ -123,6 +126,7 @@ void instance_swept(struct instance *instance)
 {
     for (size_t i = 0; i < instance->dead_count; i++) {
         if (instance->dead_locks[i] >= 0) {
+            forked_forget(instance->dead_locks[i]);
             close(instance->dead_locks[i]);
         }
     }

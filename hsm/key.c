@@ -94,6 +94,13 @@ static bool check_pair(struct token *t, struct key_pair *pair, struct key_attrib
                        "the token lets private keys out (%s): it protects nothing and is not used",
                        a->extractable == 1 ? "CKA_EXTRACTABLE is true" : "CKA_VALUE can be read");
     }
+    if (read_flag(t, pair->private_key, CKA_ALWAYS_AUTHENTICATE) == 1) {
+        return err_set(
+            err, ERR_TOKEN,
+            "\"%s\" wants the PIN at each use of a key (CKA_ALWAYS_AUTHENTICATE): that cannot serve a "
+            "stream; a token is needed that asks once",
+            t->found.label);
+    }
     if (a->sensitive != 1 && !t->warned_not_sensitive) {
         t->warned_not_sensitive = true;
         log_warn("\"%s\" does not call its private keys CKA_SENSITIVE, though their value cannot be read",

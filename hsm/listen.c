@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "hsm/forked.h"
 #include "keyipc/start.h"
 
 #define BACKLOG 64
@@ -82,6 +83,7 @@ int listen_open(const struct server_options *options, struct err *err)
         close(fd);
         fd = -1;
     }
+    forked_close(fd);
     return fd;
 }
 
@@ -89,6 +91,7 @@ void listen_close(const struct server_options *options, int fd)
 {
     if (fd >= 0) {
         unlink(options->socket_path);
+        forked_forget(fd);
         close(fd);
     }
 }

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "hsm/check.h"
+#include "hsm/forked.h"
 #include "hsm/selftest.h"
 #include "hsm/watchdog.h"
 #include "keyipc/start.h"
@@ -124,7 +125,13 @@ static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *
         return false;
     }
     o->token.state_dir = state_dir;
-    return take_signals(o, err) && secret_heap_init(err) && watchdog_start(o->token_timeout_s, NULL, err);
+    /* Some modules read their configuration from the working folder: nobody but root shall command them. */
+    if (chdir("/") != 0) {
+        return err_errno(err, ERR_IO, errno, "cannot leave the working folder");
+    }
+    forked_close(o->server.channel);
+    return forked_init(err) && take_signals(o, err) && secret_heap_init(err) &&
+           watchdog_start(o->token_timeout_s, NULL, err);
 }
 
 static bool serve(struct options *o, struct err *err)

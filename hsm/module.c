@@ -54,6 +54,7 @@ struct module *module_load(const char *path, struct err *err)
         err_set(err, ERR_MEMORY, "no memory to load the PKCS#11 module");
         return NULL;
     }
+    m->ecdh = CKM_ECDH1_DERIVE;
     if (!load_functions(m, path, err)) {
         mem_free(m);
         return NULL;
@@ -61,7 +62,10 @@ struct module *module_load(const char *path, struct err *err)
     /* Ours first: only so can a module that cannot lock be initialised without; libp11 tolerates "already". */
     CK_RV rv = initialize(m);
     if (rv != CKR_OK) {
-        ckr_fail(err, rv, "C_Initialize");
+        ckr_fail(err, rv,
+                 rv == CKR_ARGUMENTS_BAD
+                     ? "C_Initialize, which a YubiHSM's module refuses without YUBIHSM_PKCS11_CONF"
+                     : "C_Initialize");
         mem_free(m);
         return NULL;
     }
@@ -120,6 +124,11 @@ bool module_restart(struct module *m, struct err *err)
     finalize(m);
     CK_RV rv = initialize(m);
     return rv == CKR_OK || ckr_fail(err, rv, "C_Initialize");
+}
+
+void module_use_cofactor(struct module *m)
+{
+    m->ecdh = CKM_ECDH1_COFACTOR_DERIVE;
 }
 
 bool module_single_threaded(const struct module *m)

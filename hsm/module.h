@@ -23,6 +23,8 @@ void module_close(struct module *m);
 bool module_restart(struct module *m, struct err *err) MUST_CHECK;
 /* The module cannot lock (CKR_CANT_LOCK): one thread only may call it. */
 bool module_single_threaded(const struct module *m);
+/* Derives by CKM_ECDH1_COFACTOR_DERIVE from now on: the same on a curve of cofactor 1. */
+void module_use_cofactor(struct module *m);
 
 /* One token in a slot. */
 struct module_token {

@@ -87,7 +87,7 @@ CK_RV module_derive_ecdh(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_
     params.kdf = CKD_NULL;
     params.public_data = (unsigned char *)(uintptr_t)point; /* the interface predates const */
     params.public_data_len = point_len;
-    CK_MECHANISM mechanism = {CKM_ECDH1_DERIVE, &params, sizeof params};
+    CK_MECHANISM mechanism = {m->ecdh, &params, sizeof params};
     *derived = CK_INVALID_HANDLE;
     CALL(C_DeriveKey, session, &mechanism, private_key, tmpl, count, derived)
     if (rv == CKR_OK && *derived == CK_INVALID_HANDLE) {

@@ -11,6 +11,7 @@ struct module {
     CK_FUNCTION_LIST *functions;
     PKCS11_CTX *finder; /* libp11's own load; NULL after module_restart, and where there are no locks */
     bool single_threaded;
+    CK_MECHANISM_TYPE ecdh;
 };
 
 #endif

@@ -31,6 +31,20 @@ static bool set_text(const char **slot, const char *value, struct err *err)
     return *slot != NULL || err_set(err, ERR_MEMORY, "no memory for the options");
 }
 
+/* Absolute: the keyholder leaves the working folder. */
+static bool set_path(const char **slot, const char *value, struct err *err)
+{
+    char folder[PATH_MAX], path[2 * PATH_MAX];
+    if (*value == '/' || *value == '\0') {
+        return set_text(slot, value, err);
+    }
+    if (getcwd(folder, sizeof folder) == NULL) {
+        return err_errno(err, ERR_CONFIG, errno, "a relative path, and no working folder");
+    }
+    int n = snprintf(path, sizeof path, "%s/%s", folder, value);
+    return n < (int)sizeof path ? set_text(slot, path, err) : bad(err, "the path is too long");
+}
+
 static bool set_config(struct options *o, const char *value, struct err *err)
 {
     return set_text(&o->config_file, value, err);
@@ -38,7 +52,7 @@ static bool set_config(struct options *o, const char *value, struct err *err)
 
 static bool set_socket(struct options *o, const char *value, struct err *err)
 {
-    return set_text(&o->server.socket_path, value, err);
+    return set_path(&o->server.socket_path, value, err);
 }
 
 static bool set_module(struct options *o, const char *value, struct err *err)
@@ -55,12 +69,12 @@ static bool set_token(struct options *o, const char *value, struct err *err)
 
 static bool set_pin_file(struct options *o, const char *value, struct err *err)
 {
-    return set_text(&o->token.pin_file, value, err);
+    return set_path(&o->token.pin_file, value, err);
 }
 
 static bool set_state_dir(struct options *o, const char *value, struct err *err)
 {
-    return set_text(&o->token.state_dir, value, err);
+    return set_path(&o->token.state_dir, value, err);
 }
 
 static bool set_custody(struct options *o, const char *value, struct err *err)

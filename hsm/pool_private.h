@@ -3,6 +3,7 @@
 #define E2EE_HSM_POOL_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "hsm/pool.h"
 
@@ -22,6 +23,7 @@ struct pool {
     unsigned count, started;
     struct worker workers[TOKEN_SESSIONS_MAX];
 
+    atomic_bool restart;  /* the device failed: the module is to be finalised before it is trusted again */
     pthread_mutex_t lock; /* all below */
     struct queue *derives;
     struct job_list serial; /* OPEN and DESTROY, in order */

@@ -49,6 +49,7 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
             return false;
         }
         if (attempt == 1) {
+            w->pool->restart = w->pool->restart || hiccup;
             return !hiccup && !dirty;
         }
     }
@@ -60,6 +61,7 @@ static bool open_key(struct worker *w, struct job *job)
     CK_RV rv;
     job->ok = key_generate(p->token, p->keys, &job->pair, NULL, &rv, &job->err);
     if (!job->ok) {
+        p->restart = p->restart || ckr_class(rv) == CKR_CLASS_DEVICE;
         return !ckr_is_loss(rv);
     }
     bool there = derive(w, job->pair.private_key, job);
@@ -121,8 +123,9 @@ bool pool_work_recover(struct pool *p, unsigned attempt, struct err *err)
     struct token *t = p->token;
     unsigned wanted = p->started;
     key_forget_all(p->keys);
-    /* C_GetSlotList first; from the second attempt on, the module itself afresh (tokens.md, "Gone and back"). */
-    if (!token_recover(t, attempt > 0, err)) {
+    /* C_GetSlotList first; after a device's failure, and from the second attempt on, the module itself afresh (tokens.md,
+     * "Gone and back"). A full card shows the key that it said it could not make only then. */
+    if (!token_recover(t, atomic_exchange(&p->restart, false) || attempt > 0, err)) {
         return false;
     }
     key_sweep(t, p->keys, t->instance.label);

@@ -7,6 +7,7 @@
 #include "hsm/ckr.h"
 #include "hsm/slot.h"
 
+#define TAKEN "the token's sessions are taken, perhaps by a crashed process (a YubiHSM frees them after 30 s)"
 #define DEFAULT_MODULE "/usr/lib/softhsm/libsofthsm2.so"
 
 /* What the token's flags say before the first try: a wrong PIN may be the last. */
@@ -49,7 +50,7 @@ static bool judge_login(struct token *t, CK_RV rv, struct err *err)
         return true;
     }
     if (ckr_is_loss(rv)) {
-        return ckr_fail(err, rv, "C_Login");
+        return ckr_fail(err, rv, ckr_class(rv) == CKR_CLASS_BUSY ? TAKEN : "C_Login");
     }
     pin_mark_refused(&t->pin, t->found.serial);
     const char *hint = "";
@@ -89,11 +90,7 @@ static bool open_and_login(struct token *t, struct err *err)
     CK_RV rv = module_open_session(t->module, t->found.slot, &t->session);
     if (rv != CKR_OK) {
         t->session = CK_INVALID_HANDLE;
-        return ckr_fail(err, rv,
-                        ckr_class(rv) == CKR_CLASS_BUSY
-                            ? "the token's sessions are taken, perhaps by a crashed process "
-                              "(a YubiHSM frees them after 30 s)"
-                            : "C_OpenSession");
+        return ckr_fail(err, rv, ckr_class(rv) == CKR_CLASS_BUSY ? TAKEN : "C_OpenSession");
     }
     if (!login(t, err)) {
         module_close_session(t->module, t->session);
@@ -121,6 +118,18 @@ static bool can(struct token *t, CK_MECHANISM_TYPE type, const char *name, struc
                                                   t->found.label, name);
 }
 
+static bool can_derive(struct token *t, struct err *err)
+{
+    CK_MECHANISM_INFO info;
+    CK_SLOT_ID slot = t->found.slot;
+    if (module_mechanism_info(t->module, slot, CKM_ECDH1_DERIVE, &info) == CKR_MECHANISM_INVALID &&
+        module_mechanism_info(t->module, slot, CKM_ECDH1_COFACTOR_DERIVE, &info) == CKR_OK) {
+        module_use_cofactor(t->module);
+        return true;
+    }
+    return can(t, CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", err);
+}
+
 static bool find(struct token *t, struct err *err)
 {
     struct module_token tokens[MODULE_TOKENS_MAX];
@@ -129,8 +138,7 @@ static bool find(struct token *t, struct err *err)
     module_library_info(t->module, &library);
     return module_find_tokens(t->module, tokens, &count, err) &&
            slot_choose(&t->found, tokens, count, t->uri, &library, err) &&
-           can(t, CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", err) &&
-           can(t, CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", err);
+           can(t, CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", err) && can_derive(t, err);
 }
 
 bool token_open(struct token *t, const struct token_options *options, struct err *err)

@@ -51,10 +51,10 @@ static void look(void)
         int64_t since = atomic_load_explicit(&watched[i].since_ns, memory_order_acquire);
         if (since != 0 && now - since > limit_ns) {
             const char *name = atomic_load_explicit(&watched[i].name, memory_order_relaxed);
-            log_error("the token's module has been in %s for more than %lld s: ending, so that a fresh "
-                      "keyholder can "
-                      "take over",
-                      name, (long long)(limit_ns / CLOCK_NS_PER_S));
+            log_error(
+                "the token's module has been in %s for more than %lld s (hung, or waiting for a touch): "
+                "ending, so that a fresh keyholder can take over",
+                name, (long long)(limit_ns / CLOCK_NS_PER_S));
             if (hang_callback != NULL) {
                 hang_callback(name);
             }

@@ -28,6 +28,9 @@ static const struct token {
     {"sessions_die", "mock", false},
     {"token_objects_only", "mock", true},
     {"yubihsm", "YubiHSM", true},
+    {"smartcard_hsm", "mock (UserPIN)", true},
+    {"cofactor_only", "mock", false},
+    {"forks", "mock", true},
 };
 #define TOKENS (sizeof tokens / sizeof *tokens)
 
@@ -67,6 +70,7 @@ static void assert_nothing_left(const struct kh *k)
     kh_await(k, "mock.log", "finalized objects=0 sessions=0 logged_in=0");
     assert_int_equal(kh_count(k, "mock.log", "two threads at once"), 0);
     assert_int_equal(kh_count(k, "mock.log", "two derived keys in one session"), 0);
+    assert_int_equal(kh_count(k, "mock.log", "a second object"), 0);
 }
 
 static void prepare(struct kh *k)

@@ -1,6 +1,7 @@
 /* The YubiHSM 2 in tokens.md: no session keys; the handle of a derived key is 0xff0000 + (alive in this session + 1), so
  * that one that is alive is given out again; a pair is gone with its private half; wrong logins have other names. */
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mock_store.h"
@@ -8,11 +9,26 @@
 #define FIRST 0xff0000
 #define DERIVED_MAX 255
 
+static bool logged_out; /* once, by MOCK_AFTER, at a generation */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     CK_SESSION_HANDLE session;
     CK_OBJECT_HANDLE given, real;
 } derived_keys[DERIVED_MAX];
+
+/* Without configuration, or without locks, it is of no use. */
+static CK_RV initialize(void *args)
+{
+    CK_C_INITIALIZE_ARGS *a = args;
+    if (mock_env("MOCK_NO_CONF", 0) != 0) {
+        return CKR_ARGUMENTS_BAD;
+    }
+    if (a == NULL || (a->flags & CKF_OS_LOCKING_OK) == 0) {
+        mock_log("two threads at once"); /* DEVICE_REMOVED on most calls */
+    }
+    return mock_base.C_Initialize(args);
+}
 
 static CK_RV info(CK_SLOT_ID slot, CK_TOKEN_INFO *out)
 {
@@ -24,14 +40,29 @@ static CK_RV info(CK_SLOT_ID slot, CK_TOKEN_INFO *out)
 
 static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE type, unsigned char *pin, CK_ULONG len)
 {
-    CK_RV rv = mock_base.C_Login(session, type, pin, len);
-    return rv == CKR_PIN_INCORRECT ? CKR_OBJECT_HANDLE_INVALID : rv;
+    if (len < 4) {
+        mock_log("login short");
+        return CKR_ARGUMENTS_BAD;
+    }
+    CK_RV rv = mock_base.C_Login(session, type, pin, len); /* the key's id first, then its password */
+    return rv == CKR_PIN_INCORRECT && memcmp(pin, MOCK_PIN, 2) != 0 ? CKR_OBJECT_HANDLE_INVALID : rv;
 }
 
 static bool asks(CK_ATTRIBUTE *tmpl, CK_ULONG count, CK_ATTRIBUTE_TYPE type, unsigned char value)
 {
     for (CK_ULONG i = 0; i < count; i++) {
         if (tmpl[i].type == type && *(unsigned char *)tmpl[i].pValue == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool costs_more(CK_ATTRIBUTE *tmpl, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count; i++) {
+        if ((tmpl[i].type == CKA_ID && tmpl[i].ulValueLen != 2) ||
+            (tmpl[i].type == CKA_LABEL && tmpl[i].ulValueLen > 40)) {
             return true;
         }
     }
@@ -47,18 +78,38 @@ static CK_RV generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATT
         asks(private_template, private_count, CKA_SENSITIVE, CK_FALSE)) {
         return CKR_ATTRIBUTE_VALUE_INVALID;
     }
-    return mock_base.C_GenerateKeyPair(session, mechanism, public_template, public_count, private_template,
-                                       private_count, public_key, private_key);
+    if (mock_object_count() + 2 > 2 * mock_env("MOCK_ROOM", 256)) {
+        return CKR_DEVICE_MEMORY;
+    }
+    if (costs_more(private_template, private_count)) {
+        mock_log("a second object for a name");
+    }
+    if (getenv("MOCK_AFTER") != NULL && !logged_out && mock_after(0)) {
+        logged_out = true;
+        mock_base.C_Logout(session);
+    }
+    CK_RV rv = mock_base.C_GenerateKeyPair(session, mechanism, public_template, public_count,
+                                           private_template, private_count, public_key, private_key);
+    return rv == CKR_USER_NOT_LOGGED_IN ? CKR_SESSION_READ_ONLY : rv;
 }
 
 static CK_RV derive(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
                     CK_ATTRIBUTE *tmpl, CK_ULONG count, CK_OBJECT_HANDLE *derived)
 {
     CK_OBJECT_HANDLE real;
+    if (!asks(tmpl, count, CKA_TOKEN, CK_FALSE) || !asks(tmpl, count, CKA_EXTRACTABLE, CK_TRUE)) {
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    }
     CK_RV rv = mock_base.C_DeriveKey(session, mechanism, base, tmpl, count, &real);
     unsigned alive = 0, place = DERIVED_MAX;
+    if (rv == CKR_GENERAL_ERROR) {
+        mock_log("a bad point came through");
+    }
     if (rv != CKR_OK) {
-        return rv;
+        return rv == CKR_GENERAL_ERROR                ? CKR_DEVICE_ERROR
+               : rv == CKR_KEY_FUNCTION_NOT_PERMITTED ? CKR_FUNCTION_REJECTED
+               : rv == CKR_KEY_HANDLE_INVALID         ? CKR_OBJECT_HANDLE_INVALID
+                                                      : rv;
     }
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < DERIVED_MAX; i++) {
@@ -111,6 +162,7 @@ static CK_RV destroy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 
 void mock_override(CK_FUNCTION_LIST *list)
 {
+    list->C_Initialize = initialize;
     list->C_GetTokenInfo = info;
     list->C_Login = login;
     list->C_GenerateKeyPair = generate;
