@@ -25,10 +25,9 @@ void job_free(struct job *job)
     }
 }
 
-/* Adds to the results. True when the server must be woken, after unlocking. */
-static bool finish(struct pool *p, struct job *job)
+/* Adds to the results. */
+static void finish(struct pool *p, struct job *job)
 {
-    bool first = p->done.head == NULL;
     if (!job->ok) {
         p->failure_count++;
     } else if (job->type == JOB_OPEN) {
@@ -38,7 +37,26 @@ static bool finish(struct pool *p, struct job *job)
         p->derive_count++;
     }
     job_list_append(&p->done, job);
-    return first;
+}
+
+/* Whether the server must be woken now, after unlocking; it then counts as told. A thread switch for each result is a
+ * tenth of what a software token's derivation costs, so that while others wait in the queue and derivations (the last
+ * took ns) are fast, a few results are told at once. A lone result never waits. */
+static bool must_tell(struct pool *p, int64_t ns)
+{
+    if (p->told || p->done.head == NULL) {
+        return false;
+    }
+    int64_t now = clock_boot_ns();
+    if (p->held_ns == 0) {
+        p->held_ns = now;
+    }
+    if (queue_length(p->derives) > 0 && now - p->held_ns + ns < POOL_HOLD_NS) {
+        return false;
+    }
+    p->told = true;
+    p->held_ns = 0;
+    return true;
 }
 
 static void wake_server(struct pool *p)
@@ -151,7 +169,8 @@ static void recover(struct worker *w)
 static void work_on(struct worker *w, struct job *job)
 {
     struct pool *p = w->pool;
-    bool there = true, notify = false;
+    bool there = true;
+    int64_t began = clock_boot_ns();
     if (job->type != JOB_OPEN && job->login != p->login) {
         job->ok = job->type == JOB_DESTROY;
         err_set(&job->err, ERR_KEY_GONE, "the key was lost with the token's last login");
@@ -168,12 +187,12 @@ static void work_on(struct worker *w, struct job *job)
         }
     }
     struct err why = job->err;
-    notify = finish(p, job);
+    bool derived = job->type == JOB_DERIVE && job->ok;
+    finish(p, job);
     if (!there) {
         declare_lost(p, &why);
-        notify = true;
     }
-    if (notify) {
+    if (must_tell(p, derived ? clock_boot_ns() - began : POOL_HOLD_NS) || !there) {
         pthread_mutex_unlock(&p->lock);
         wake_server(p);
         pthread_mutex_lock(&p->lock);
@@ -209,6 +228,9 @@ static void *run(void *argument)
             work_on(w, job);
         } else if (w->index == 0 && p->state != KEYIPC_TOKEN_READY) {
             recover(w);
+        } else if (must_tell(p,
+                             POOL_HOLD_NS)) { /* held back, and another thread has taken the queue's last */
+            wake_server(p);
         } else if (!wait_for_work(w)) {
             keep_awake(w);
         }
@@ -336,6 +358,8 @@ void pool_results(struct pool *p, struct job_list *out)
 {
     pthread_mutex_lock(&p->lock);
     job_list_splice(out, &p->done);
+    p->told = false;
+    p->held_ns = 0;
     pthread_mutex_unlock(&p->lock);
 }
 

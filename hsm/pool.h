@@ -13,6 +13,8 @@
 
 #define POOL_GIVE_UP_S 60
 #define POOL_KEEPALIVE_S 15 /* idle links of cards and network tokens die after 30 s (tokens.md, rule 9) */
+#define POOL_HOLD_NS                                                                                         \
+    2000000 /* longest that a result waits for others, and only while more derivations queue */
 
 struct pool;
 

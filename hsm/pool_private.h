@@ -28,7 +28,9 @@ struct pool {
     struct queue *derives;
     struct job_list serial; /* OPEN and DESTROY, in order */
     struct job_list done;
-    unsigned busy; /* workers that are in the module */
+    bool told;       /* the server knows that done has something */
+    int64_t held_ns; /* since when it has not been told, 0: nothing is held back */
+    unsigned busy;   /* workers that are in the module */
     bool stopping;
     enum keyipc_token_state state;
     struct err reason; /* while not READY */
