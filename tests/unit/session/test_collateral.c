@@ -171,14 +171,20 @@ static void reissue(struct world *w, int64_t from)
     pki_renew_crls(w->pki, &w->spec);
 }
 
-static void set_cache_age(struct world *w, int64_t written)
+static void cache_path(const struct world *w, char path[static 256])
 {
-    char path[256], hash[33];
-    struct utimbuf times = {(time_t)written, (time_t)written};
+    char hash[33];
     for (int i = 0; i < 16; i++) {
         snprintf(hash + 2 * i, 3, "%02x", root_sha256(w->root)[i]);
     }
-    snprintf(path, sizeof path, "%s/attestation-%s/90c06f000000-platform.json", w->dir, hash);
+    snprintf(path, 256, "%s/attestation-%s/90c06f000000-platform.json", w->dir, hash);
+}
+
+static void set_cache_age(const struct world *w, int64_t written)
+{
+    char path[256];
+    struct utimbuf times = {(time_t)written, (time_t)written};
+    cache_path(w, path);
     assert_int_equal(utime(path, &times), 0);
 }
 
@@ -259,9 +265,9 @@ static void test_rollback(void **state)
     /* The floor outlives the cache. */
     w->spec.crl_number = 6;
     reissue(w, NOW + 17 * DAY);
-    char command[256];
-    snprintf(command, sizeof command, "rm %s/attestation-*/90c06f000000-platform.json", w->dir);
-    assert_int_equal(system(command), 0);
+    char path[256];
+    cache_path(w, path);
+    assert_int_equal(unlink(path), 0);
     attest(w, NOW + 17 * DAY);
     expect(w, COLLATERAL_FETCHED, "rollback:");
     w->spec.crl_number = 8;
@@ -314,6 +320,24 @@ static void test_garbage_is_not_cached(void **state)
     set_cache_age(w, NOW);
     w->garbage = true;
     attest(w, NOW + 15 * DAY);
+    expect(w, COLLATERAL_CACHED, NULL);
+}
+
+/* A file that was cut by a full disk, or written by somebody else, is as good as none. */
+static void test_damaged_cache(void **state)
+{
+    static const char *const texts[] = {"", "{", "{}", "{\"tcb_info\":\"x\"}"};
+    struct world *w = *state;
+    struct err err = {0};
+    char path[256];
+    attest(w, NOW);
+    cache_path(w, path);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        assert_true(text_write_file_atomic(path, texts[i], strlen(texts[i]), &err));
+        attest(w, NOW + 1 + (int64_t)i);
+        expect(w, COLLATERAL_FETCHED, NULL);
+    }
+    attest(w, NOW + 100);
     expect(w, COLLATERAL_CACHED, NULL);
 }
 
@@ -434,6 +458,7 @@ int main(void)
         WORLD(test_revoked_stays_revoked),
         WORLD(test_revoked_signer_stays_revoked),
         WORLD(test_garbage_is_not_cached),
+        WORLD(test_damaged_cache),
         WORLD(test_forged_numbers_raise_nothing),
         WORLD(test_files_and_folders),
         WORLD(test_chain_decode),
