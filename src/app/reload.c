@@ -35,7 +35,7 @@ static void reload_policy(struct app *app)
             sessions_retire(app->sessions, held.items[i]);
             session_unref(held.items[i]);
         }
-        log_info("SIGHUP: attestation policy read again; %zu sessions end", held.count);
+        log_info("SIGHUP: attestation policy read again, or pins changed; %zu sessions end", held.count);
     }
 }
 
@@ -51,9 +51,7 @@ void reload(struct app *app)
             log_info("SIGHUP: API key read again");
         }
     }
-    if (app->config->policy != NULL) {
-        reload_policy(app);
-    }
+    reload_policy(app);
     if (app->config->config_file != NULL) {
         config_reload_log_level(app->config->config_file);
     }

@@ -46,6 +46,14 @@ static struct policy_ref *load_policy(const char *path, struct err *err)
     return ref;
 }
 
+static void policy_drop(struct policy_ref *ref)
+{
+    if (ref != NULL) {
+        policy_free(&ref->policy);
+        mem_free(ref);
+    }
+}
+
 struct policy_ref *verifier_policy_get(struct verifier *v)
 {
     pthread_mutex_lock(&v->lock);
@@ -61,8 +69,7 @@ void verifier_policy_put(struct verifier *v, struct policy_ref *ref)
     bool last = ref != NULL && --ref->refs == 0;
     pthread_mutex_unlock(&v->lock);
     if (last) {
-        policy_free(&ref->policy);
-        mem_free(ref);
+        policy_drop(ref);
     }
 }
 
@@ -82,7 +89,7 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     const struct collateral_source_options options = {
         .where = config->collateral, .unsafe_http = config->unsafe_http_upstream, .seen = v->seen};
     v->source = v->seen != NULL ? collateral_source_new(&options, err) : NULL;
-    if (v->source == NULL) {
+    if (v->source == NULL || !seen_pins_digest(v->seen, v->pins_digest, err)) {
         verifier_free(v);
         return NULL;
     }
@@ -123,18 +130,21 @@ void verifier_announce(struct verifier *v)
 
 bool verifier_reload(struct verifier *v, bool *changed, struct err *err)
 {
-    uint8_t before[SHA256_BYTES], after[SHA256_BYTES];
+    uint8_t before[SHA256_BYTES], after[SHA256_BYTES], pins[SHA256_BYTES];
     *changed = false;
-    struct policy_ref *fresh = load_policy(v->config->policy, err), *old;
-    if (fresh == NULL) {
+    struct policy_ref *fresh = load_policy(v->config->policy, err), *old = verifier_policy_get(v);
+    if (fresh == NULL || !seen_pins_digest(v->seen, pins, err)) {
+        policy_drop(fresh);
+        verifier_policy_put(v, old);
         return false;
     }
+    *changed = !policy_digest(&old->policy, before) || !policy_digest(&fresh->policy, after) ||
+               memcmp(before, after, sizeof before) != 0 || memcmp(pins, v->pins_digest, sizeof pins) != 0;
+    memcpy(v->pins_digest, pins, sizeof pins);
     pthread_mutex_lock(&v->lock);
-    *changed = !policy_digest(&v->policy->policy, before) || !policy_digest(&fresh->policy, after) ||
-               memcmp(before, after, sizeof before) != 0;
-    old = v->policy;
     v->policy = fresh;
     pthread_mutex_unlock(&v->lock);
+    verifier_policy_put(v, old); /* the verifier's own reference */
     verifier_policy_put(v, old);
     return true;
 }

@@ -29,8 +29,8 @@ void verifier_free(struct verifier *v);
 void verifier_abort(struct verifier *v);
 /* One line for the log at start: root, collateral, pins. */
 void verifier_announce(struct verifier *v);
-/* Reads the policy file again. *changed: what it decides is another than before, so that open sessions may hold no
- * longer. On failure the old one stays. Any thread. */
+/* Reads the policy file again. *changed: it decides something else than before, or somebody changed the stored pins, so
+ * that open sessions may hold no longer. On failure the old one stays. The main thread. */
 bool verifier_reload(struct verifier *v, bool *changed, struct err *err) MUST_CHECK;
 
 void verification_init(struct verification *v);

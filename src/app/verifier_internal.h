@@ -22,6 +22,7 @@ struct verifier {
     struct collateral_source *source;
     pthread_mutex_t lock; /* of what follows */
     struct policy_ref *policy;
+    uint8_t pins_digest[SHA256_BYTES]; /* of the stored pins, when last looked at; main thread */
     struct verifier_outcome outcomes[VERIFIER_OUTCOMES_MAX];
     size_t outcome_count;
 };

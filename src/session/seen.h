@@ -34,6 +34,9 @@ bool seen_pins(const struct seen *seen, const char *model, struct attest_policy 
 bool seen_pin(const struct seen *seen, const char *model, const struct attest_pin *want, bool first,
               struct err *err) MUST_CHECK;
 
+/* SHA-256 that changes with any stored pin of any model: whether sessions may hold no longer. */
+bool seen_pins_digest(const struct seen *seen, uint8_t out[static SHA256_BYTES], struct err *err) MUST_CHECK;
+
 /* The cached collateral. ERR_NOT_FOUND when there is none, ERR_INVALID or ERR_IO when it cannot be read. */
 bool seen_cache_load(const struct seen *seen, const struct collateral_key *key, struct collateral *out,
                      int64_t *written, struct err *err) MUST_CHECK;

@@ -1,4 +1,5 @@
 /* Pins of first use: one policy file of pins for each model, named by the hash of its id (ids are the provider's text). */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -140,5 +141,46 @@ bool seen_pin(const struct seen *seen, const char *model, const struct attest_pi
     }
     policy_free(there);
     mem_free(there);
+    return ok;
+}
+
+/* The sum over the files does not depend on the order in which the folder names them. */
+static bool add_file(const struct seen *seen, const char *name, uint8_t sum[static SHA256_BYTES],
+                     struct err *err)
+{
+    char path[PATH_MAX];
+    uint8_t hash[SHA256_BYTES];
+    struct buf text;
+    buf_init(&text, 2 * POLICY_FILE_BYTES);
+    seen_path(seen, path, name);
+    bool ok = text_read_file(&text, path, err);
+    if (ok) {
+        buf_append(&text, name, strlen(name));
+        ok = buf_check(&text, "the stored pins", err) &&
+             (hash_sha256(hash, text.data, text.len) || err_set(err, ERR_CRYPTO, "SHA-256 failed"));
+    }
+    for (size_t i = 0; ok && i < SHA256_BYTES; i++) {
+        sum[i] ^= hash[i];
+    }
+    buf_free(&text);
+    return ok;
+}
+
+bool seen_pins_digest(const struct seen *seen, uint8_t out[static SHA256_BYTES], struct err *err)
+{
+    bool ok = true;
+    memset(out, 0, SHA256_BYTES);
+    DIR *dir = opendir(seen->folder);
+    if (dir == NULL) {
+        return err_errno(err, ERR_IO, errno, "cannot read %s", seen->folder);
+    }
+    for (const struct dirent *entry = readdir(dir); ok && entry != NULL; entry = readdir(dir)) {
+        size_t len = strlen(entry->d_name);
+        if (strncmp(entry->d_name, "pins-", 5) == 0 && len > 4 &&
+            strcmp(entry->d_name + len - 4, ".ini") == 0) {
+            ok = add_file(seen, entry->d_name, out, err);
+        }
+    }
+    closedir(dir);
     return ok;
 }

@@ -216,6 +216,19 @@ def test_policy_change_ends_sessions(start_proxy, sim, tmp_path):
     assert "tcb.status" in refusal(proxy)
 
 
+def test_removed_pin_ends_sessions(start_proxy, sim):
+    """SIGHUP also looks at the stored pins: what was taken back counts from then on."""
+    proxy = start_proxy()
+    sim.fault("attestation", "other-os")
+    assert refusal(proxy) == ""
+    (pins,) = proxy.state.glob("attestation-*/pins-*.ini")
+    text = pins.read_text().splitlines()
+    pins.write_text("\n".join("mrtd = " + "11" * 48 if line.startswith("mrtd") else line for line in text) + "\n")
+    os.kill(proxy.daemon.pid, signal.SIGHUP)
+    wait_until("the pins were looked at", lambda: "pins changed" in proxy.log(), 5)
+    assert "MRTD pinned 1111" in refusal(proxy)
+
+
 def test_session_ends_with_its_collateral(start_proxy, sim):
     """Collateral with seconds to live: what it let pass lives no longer."""
     proxy = start_proxy()

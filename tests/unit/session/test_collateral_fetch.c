@@ -180,7 +180,7 @@ static void faults(void **state)
         {"less than promised",
          "HTTP/1.1 200 OK\r\nTCB-Info-Issuer-Chain: a\r\nContent-Length: 99999999\r\n\r\nt", NULL, NULL, NULL,
          ERR_UPSTREAM},
-        {"no HTTP", "nonsense\r\n\r\n", NULL, NULL, NULL, ERR_UPSTREAM},
+        {"no HTTP", "nonsense\r\n\r\n", NULL, NULL, NULL, ERR_UNREACHABLE},
         {"hangs up", NULL, NULL, "", NULL, ERR_UNREACHABLE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

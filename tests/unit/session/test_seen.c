@@ -147,10 +147,16 @@ static void test_pins(void **state)
     struct err err = {0};
     struct seen *seen = open_seen(0), *other = open_seen(1);
     struct attest_pin one = made_pin(1), two = made_pin(2);
+    uint8_t before[SHA256_BYTES], after[SHA256_BYTES];
     assert_int_equal(stored(seen, "m"), 0);
+    assert_true(seen_pins_digest(seen, before, &err));
     assert_true(seen_pin(seen, "m", &one, true, &err));
+    assert_true(seen_pins_digest(seen, after, &err));
+    assert_memory_not_equal(before, after, sizeof before);
     assert_true(seen_pin(seen, "m", &one, true, &err)); /* again: nothing happens */
     assert_int_equal(stored(seen, "m"), 1);
+    assert_true(seen_pins_digest(seen, before, &err));
+    assert_memory_equal(before, after, sizeof before);
     assert_false(seen_pin(seen, "m", &two, true, &err)); /* first use is over */
     assert_int_equal(err.kind, ERR_ATTESTATION);
     assert_true(seen_pin(seen, "m", &two, false, &err));
