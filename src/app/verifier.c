@@ -209,11 +209,21 @@ static void keep(const struct verifier *v, const char *model, const struct verif
     }
 }
 
+static const char *const origins[] = {"missing", "from a file", "cached", "fetched"};
+
 bool verifier_verify(struct verifier *v, const char *model, struct verification *out, struct err *err)
 {
-    if (!fetch_evidence(v, model, out, err) || !verifier_judge(v, model, out, err)) {
+    int64_t begun = clock_boot_ns();
+    if (!fetch_evidence(v, model, out, err)) {
         return false;
     }
+    int64_t fetched = clock_boot_ns();
+    if (!verifier_judge(v, model, out, err)) {
+        return false;
+    }
+    log_debug("%s: evidence in %lld ms, judged in %lld ms, collateral %s", model,
+              (long long)((fetched - begun) / CLOCK_NS_PER_MS),
+              (long long)((clock_boot_ns() - fetched) / CLOCK_NS_PER_MS), origins[out->got.origin]);
     verifier_note(v, model, &out->verdict);
     keep(v, model, out);
     return verifier_first_use(v, model, out, err);

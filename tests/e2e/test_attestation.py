@@ -110,6 +110,19 @@ def test_cache_outlives_the_service(start_proxy, sim):
     assert sim.stats()["collateral_requests"] == asked
 
 
+@pytest.mark.parametrize("form", ["file", "folder", "saved"])
+def test_without_network(attest, start_proxy, sim, tmp_path, form):
+    """Collateral carried over from another machine's cache, or kept by attest --save, is enough."""
+    assert attest("--save", tmp_path / "saved").returncode == 0
+    (cached,) = (tmp_path / "state").glob("attestation-*/*-platform.json")
+    sim.collateral("down")
+    where = {"file": cached, "folder": cached.parent, "saved": tmp_path / "saved"}[form]
+    before = sim.stats()["collateral_requests"]
+    proxy = start_proxy("--collateral", where)
+    assert refusal(proxy) == ""
+    assert sim.stats()["collateral_requests"] == before
+
+
 def test_accepted_out_of_date_by_policy(start_proxy, sim, tmp_path):
     """The line that the refusal names is the line that accepts it."""
     policy = tmp_path / "policy.ini"

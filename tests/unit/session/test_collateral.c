@@ -412,6 +412,47 @@ static void test_files_and_folders(void **state)
     assert_int_equal(err.kind, ERR_CONFIG);
 }
 
+/* The cache's form keeps what Intel signed byte for byte: genuine sets come back as they were, and verify. */
+static void test_genuine_sets_survive_the_cache(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t at;
+    } sets[] = {{"01-v4-b0c06f-dcap-qvl", 1751241600},
+                {"03-v4-venice-gemma_3_27b_p", 1780598249},
+                {"07-v4-venice-live_evidence", 1784573023},
+                {"14-v5-td15-go-tdx-guest", 1771977600}};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        char dir[512], path[600];
+        struct collateral before, after;
+        struct buf text, quote;
+        struct err err = {0};
+        snprintf(dir, sizeof dir, "%s/tests/vectors/pos/%s", E2EE_SOURCE_DIR, sets[i].name);
+        snprintf(path, sizeof path, "%s/quote.bin", dir);
+        collateral_init(&before);
+        collateral_init(&after);
+        buf_init(&text, 4 * COLLATERAL_ITEM_BYTES_MAX);
+        buf_init(&quote, 65536);
+        assert_true(text_read_file(&quote, path, &err));
+        assert_true(collateral_load_folder(&before, dir, &err));
+        assert_true(collateral_write_json(&before, &text, &err));
+        assert_true(collateral_parse_json(&after, (const char *)text.data, text.len, &err));
+        assert_int_equal(after.pck_crl.len, before.pck_crl.len);
+        assert_memory_equal(after.pck_crl.data, before.pck_crl.data, before.pck_crl.len);
+        assert_memory_equal(after.root_crl.data, before.root_crl.data, before.root_crl.len);
+        const struct attest_input in = {.quote = quote.data, .quote_len = quote.len, .collateral = &after};
+        assert_true(attest_verify(&in, &w->policy, sets[i].at, w->v, &err));
+        if (!w->v->quote_verified) {
+            fail_msg("%s: %s", sets[i].name, w->v->reason);
+        }
+        buf_free(&text);
+        buf_free(&quote);
+        collateral_free(&before);
+        collateral_free(&after);
+    }
+}
+
 static void test_chain_decode(void **state)
 {
     struct buf out;
@@ -461,6 +502,7 @@ int main(void)
         WORLD(test_damaged_cache),
         WORLD(test_forged_numbers_raise_nothing),
         WORLD(test_files_and_folders),
+        WORLD(test_genuine_sets_survive_the_cache),
         WORLD(test_chain_decode),
         WORLD(test_write_json_without_memory),
     };
