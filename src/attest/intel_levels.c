@@ -6,6 +6,8 @@
 
 #include "attest/intel_internal.h"
 
+#define POLICY_LINE_BYTES 190 /* policy_parse takes lines of 197 */
+
 /* The levels for one TEE_TCB_SVN. */
 struct evaluation {
     const uint8_t *svn;
@@ -177,21 +179,33 @@ static unsigned accepted_as(enum tcb_status status)
     return bits;
 }
 
+/* The one line that accepts this: the advisories by name where they fit on a line of a policy, else the status. */
+static void policy_line(const struct attest_verdict *v, enum tcb_status status, char *out, size_t cap)
+{
+    out[0] = '\0';
+    append(out, cap, "allow_advisories = ");
+    for (size_t i = 0; i < v->advisory_count; i++) {
+        append(out, cap, "%s%s", i > 0 ? ", " : "", v->advisories[i]);
+    }
+    if (v->advisory_count == 0 || strlen(out) + 1 == cap) {
+        snprintf(out, cap, "accept = %s", tcb_status_name(status));
+    }
+}
+
+/* The line comes before the details: a client's error message may be cut behind it. */
 static void refuse_status(struct intel *w, const struct evaluation *e, enum tcb_status status)
 {
-    char missing[320], names[320] = "";
+    bool relaunch =
+        status == TCB_TD_RELAUNCH_ADVISED || status == TCB_TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED;
+    char missing[320], line[POLICY_LINE_BYTES];
     describe_short(w, e, missing, sizeof missing);
-    for (size_t i = 0; i < w->v->advisory_count && strlen(names) < 260; i++) {
-        append(names, sizeof names, "%s%s", i > 0 ? ", " : "", w->v->advisories[i]);
-    }
-    verdict_fail(w->v, "tcb.status",
-                 "Intel rates it %s (TCB of %.10s): %s%sthe policy line `%s = %s` in [tcb] accepts it",
-                 tcb_status_name(status), w->v->tcb_date, missing,
-                 status == TCB_TD_RELAUNCH_ADVISED || status == TCB_TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED
-                     ? "the host is mended, the guest must be relaunched; "
-                     : "",
-                 names[0] != '\0' ? "allow_advisories" : "accept",
-                 names[0] != '\0' ? names : tcb_status_name(status));
+    policy_line(w->v, status, line, sizeof line);
+    verdict_fail(
+        w->v, "tcb.status",
+        "Intel rates it %s (TCB of %.10s), %zu advisories; the policy line `%s` in [tcb] accepts it%s%s%s",
+        tcb_status_name(status), w->v->tcb_date, w->v->advisory_count, line,
+        relaunch ? "; the host is mended, the guest must be relaunched" : "", missing[0] != '\0' ? ": " : "",
+        missing);
 }
 
 static bool check_status(struct intel *w, const struct evaluation *e, enum tcb_status status)

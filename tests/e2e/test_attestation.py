@@ -164,6 +164,17 @@ def test_first_use_pins(attest, sim):
     assert attest("--pin").returncode == 1  # nothing but pins can be accepted
 
 
+def test_odd_model_id(attest, tmp_path):
+    """A model's id is the provider's text: it names files and sections, and must not get into either."""
+    odd = "odd/n\u00e4me +v1.5?a=b&c#d%41\"e'<\\>"
+    assert attest("--save", tmp_path / "kept", model=odd).returncode == 0
+    assert report_of(attest(model=odd))["level"] == "L3"
+    (pins,) = (tmp_path / "state").glob("attestation-*/pins-*.ini")
+    assert pins.read_text().isascii() and pins.read_text().count("[") == 1
+    run = attest("--write-policy", tmp_path / "policy.ini", model=odd)
+    assert run.returncode == 2 and not (tmp_path / "policy.ini").exists()
+
+
 def test_pin_change_is_refused_by_serve(start_proxy, sim):
     proxy = start_proxy("--rotate", "60")
     assert refusal(proxy) == ""

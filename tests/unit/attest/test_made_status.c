@@ -119,6 +119,28 @@ static void refusal_explains(void **state)
     made_free(&m);
 }
 
+/* More advisories than a line of a policy holds: the line named is one that can be written. */
+static void many_advisories(void **state)
+{
+    struct pki_spec spec;
+    struct made m;
+    char list[512] = "INTEL-SA-00001";
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        size_t len = strlen(list);
+        snprintf(list + len, sizeof list - len, "\",\"INTEL-SA-1%04d", i);
+    }
+    made_init(&m);
+    pki_spec_good(&spec, MADE_NOW);
+    spec.levels[1].advisory = list;
+    spec.pcesvn = 12;
+    made_judge(&m, &spec);
+    made_expect(&m, "many advisories", "tcb.status");
+    assert_int_equal(m.v->advisory_count, 21);
+    assert_non_null(strstr(m.v->reason, "21 advisories; the policy line `accept = OutOfDate` in [tcb]"));
+    made_free(&m);
+}
+
 static void policy_accepts(void **state)
 {
     struct pki_spec spec;
@@ -178,6 +200,7 @@ int main(void)
         cmocka_unit_test(parts),
         cmocka_unit_test(relaunch),
         cmocka_unit_test(refusal_explains),
+        cmocka_unit_test(many_advisories),
         cmocka_unit_test(policy_accepts),
     };
     return cmocka_run_group_tests_name("TCB statuses in evidence", tests, NULL, NULL);
