@@ -1,5 +1,6 @@
 #include "app/evidence.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -96,6 +97,23 @@ static void make_name(char *out, size_t cap, const char *model, const struct ver
              hex_str(nonce, v->nonce, 4));
 }
 
+/* A set that could not be written whole: a full disk must not collect halves. */
+static void discard(const char *folder)
+{
+    char path[PATH_MAX];
+    DIR *dir = opendir(folder);
+    for (const struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
+        if (e->d_type == DT_REG &&
+            snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < (int)sizeof path) {
+            unlink(path);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+        rmdir(folder);
+    }
+}
+
 bool evidence_keep(const char *dir, const char *model, const struct verification *v, struct err *err)
 {
     char name[160], temporary[PATH_MAX], path[PATH_MAX];
@@ -107,10 +125,13 @@ bool evidence_keep(const char *dir, const char *model, const struct verification
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return err_errno(err, ERR_IO, errno, "cannot make the folder %s", dir);
     }
-    if (!evidence_save(temporary, model, v, err)) {
-        return false;
+    bool ok =
+        evidence_save(temporary, model, v, err) &&
+        (rename(temporary, path) == 0 || err_errno(err, ERR_IO, errno, "cannot name the folder %s", path));
+    if (!ok) {
+        discard(temporary);
     }
-    return rename(temporary, path) == 0 || err_errno(err, ERR_IO, errno, "cannot name the folder %s", path);
+    return ok;
 }
 
 /* A policy that cannot be read back is not written. */
