@@ -5,7 +5,7 @@
 
 #include "mock_store.h"
 
-#define HELPER_S 3
+#define HELPER_S 8
 
 static CK_RV generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_template,
                       CK_ULONG public_count, CK_ATTRIBUTE *private_template, CK_ULONG private_count,
