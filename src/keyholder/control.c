@@ -229,16 +229,14 @@ static void await(struct keyholder_control *c, struct keyholder_call *call)
     }
 }
 
-/* Sends m and waits. On success the answer is in *call, which the caller frees. */
-static bool run_call(struct keyholder_control *c, struct keyipc_message *m, struct keyholder_call **out,
-                     struct err *err)
+/* Sends m and waits. The call with its answer, which the caller frees, or NULL. */
+static struct keyholder_call *run_call(struct keyholder_control *c, struct keyipc_message *m, struct err *err)
 {
     uint32_t hung = 0;
-    bool ok = false;
-    *out = NULL;
     struct keyholder_call *call = mem_calloc(1, sizeof *call);
     if (call == NULL) {
-        return err_set(err, ERR_MEMORY, "no memory for a call of the keyholder");
+        err_set(err, ERR_MEMORY, "no memory for a call of the keyholder");
+        return NULL;
     }
     call->op = m->op;
     pthread_mutex_lock(&c->lock);
@@ -264,6 +262,7 @@ static bool run_call(struct keyholder_control *c, struct keyipc_message *m, stru
     if (!call->done) {
         /* The answer may still come, with a key: the thread then cleans up. */
         call->abandoned = true;
+        call = NULL;
         err_set(err, ERR_TOKEN, "the keyholder did not answer in time");
         hung = keyholder_control_stuck(c, clock_boot_ns()) ? c->generation : 0;
     } else if (call->err.kind != ERR_NONE) {
@@ -271,9 +270,7 @@ static bool run_call(struct keyholder_control *c, struct keyipc_message *m, stru
             *err = call->err;
         }
         call_free(call);
-    } else {
-        ok = true;
-        *out = call;
+        call = NULL;
     }
     pthread_mutex_unlock(&c->lock);
     if (hung != 0) {
@@ -282,17 +279,17 @@ static bool run_call(struct keyholder_control *c, struct keyipc_message *m, stru
     pthread_mutex_lock(&c->lock);
     leave(c);
     pthread_mutex_unlock(&c->lock);
-    return ok;
+    return call;
 }
 
 bool keyholder_open(struct keyholder_control *c, const uint8_t model_point[static POINT_BYTES],
                     struct keyholder_opened *out, struct err *err)
 {
     struct keyipc_message m = {.op = KEYIPC_OPEN};
-    struct keyholder_call *call;
     memset(out, 0, sizeof *out);
     memcpy(m.u.open.model_point, model_point, POINT_BYTES);
-    if (!run_call(c, &m, &call, err)) {
+    struct keyholder_call *call = run_call(c, &m, err);
+    if (call == NULL) {
         return false;
     }
     struct keyipc_open_answer *answer = &call->answer.u.open_answer;
@@ -313,9 +310,9 @@ void keyholder_opened_clear(struct keyholder_opened *opened)
 bool keyholder_status(struct keyholder_control *c, struct keyipc_status_answer *out, struct err *err)
 {
     struct keyipc_message m = {.op = KEYIPC_STATUS};
-    struct keyholder_call *call;
     memset(out, 0, sizeof *out);
-    if (!run_call(c, &m, &call, err)) {
+    struct keyholder_call *call = run_call(c, &m, err);
+    if (call == NULL) {
         return false;
     }
     *out = call->answer.u.status_answer;

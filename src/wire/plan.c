@@ -29,14 +29,14 @@ static void add(struct plan *p, struct plan_step step, size_t writes)
     if (p->muted || p->failed) {
         return;
     }
-    if (p->count == p->cap) {
+    if (p->steps == NULL || p->count == p->cap) {
         size_t cap = p->cap > 0 ? 2 * p->cap : 32;
         struct plan_step *steps = mem_alloc(cap * sizeof *steps);
         if (steps == NULL) {
             p->failed = true;
             return;
         }
-        if (p->count > 0) {
+        if (p->steps != NULL) {
             memcpy(steps, p->steps, p->count * sizeof *steps);
         }
         mem_free(p->steps);
