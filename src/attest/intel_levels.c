@@ -32,33 +32,36 @@ static bool check_module_identity(struct intel *w, const struct tcb_module *m)
            verdict_fail(w->v, "tdx.module", "the TDX module's attributes are not those that Intel names");
 }
 
-static bool evaluate(struct intel *w, const uint8_t *svn, struct evaluation *e)
+/* The platform's level, also in e, or NULL: refused, and the verdict says why. */
+static const struct tcb_level *evaluate(struct intel *w, const uint8_t *svn, struct evaluation *e)
 {
     enum tcb_status module = TCB_NONE;
     *e = (struct evaluation){.svn = svn};
     if (svn[1] > 0) {
         e->module = tcb_info_module(&w->tcb, svn[1]);
         if (e->module == NULL) {
-            return verdict_fail(w->v, "tdx.module", "Intel's TCB info does not know TDX module version %u",
-                                svn[1]);
+            verdict_fail(w->v, "tdx.module", "Intel's TCB info does not know TDX module version %u", svn[1]);
+            return NULL;
         }
         e->module_level = tcb_svn_find(&e->module->levels, svn[0]);
         if (e->module_level == NULL) {
-            return verdict_fail(w->v, "tdx.module",
-                                "no level of Intel's fits SVN %u of TDX module version %u", svn[0], svn[1]);
+            verdict_fail(w->v, "tdx.module", "no level of Intel's fits SVN %u of TDX module version %u",
+                         svn[0], svn[1]);
+            return NULL;
         }
         module = e->module_level->status;
     }
     if (!check_module_identity(w, e->module != NULL ? e->module : &w->tcb.base)) {
-        return false;
+        return NULL;
     }
     e->level = tcb_info_level(&w->tcb, &w->platform, svn);
     if (e->level == NULL) {
-        return verdict_fail(w->v, "tcb.level",
-                            "no TCB level of Intel's fits this platform: it is older than all of them");
+        verdict_fail(w->v, "tcb.level",
+                     "no TCB level of Intel's fits this platform: it is older than all of them");
+        return NULL;
     }
     e->status = tcb_converge(e->level->status, w->qe_level->status, module);
-    return true;
+    return e->level;
 }
 
 static bool add_advisories(struct intel *w, const struct json_doc *doc, const struct json_node *list)
@@ -235,14 +238,15 @@ bool intel_levels(struct intel *w)
     struct evaluation launch, current;
     enum tcb_status status;
 
-    if (!evaluate(w, v->measurements.tee_tcb_svn, &launch)) {
+    const struct tcb_level *level = evaluate(w, v->measurements.tee_tcb_svn, &launch);
+    if (level == NULL) {
         return false;
     }
     status = launch.status;
-    v->platform.platform = launch.level->status;
+    v->platform.platform = level->status;
     v->platform.module = launch.module_level != NULL ? launch.module_level->status : TCB_NONE;
     if (v->measurements.has_td15) {
-        if (!evaluate(w, v->measurements.tee_tcb_svn2, &current)) {
+        if (evaluate(w, v->measurements.tee_tcb_svn2, &current) == NULL) {
             return false;
         }
         v->platform.current = current.status;
