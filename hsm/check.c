@@ -42,7 +42,10 @@ static bool note(struct report *r, const char *id, bool ok, const struct err *er
     struct step *step = &r->steps[r->step_count++];
     step->id = id;
     step->result = ok ? "pass" : "fail";
-    step->err = ok ? (struct err){.kind = ERR_NONE} : *err;
+    err_clear(&step->err);
+    if (!ok) {
+        step->err = *err;
+    }
     r->ok = r->ok && ok;
     return ok;
 }
