@@ -27,6 +27,20 @@ static CK_RV initialize(struct module *m)
     return ckr_class(rv) == CKR_CLASS_OK ? CKR_OK : rv;
 }
 
+/* What the two usual codes mean, which say nothing by themselves. */
+static const char *initialize_failed(CK_RV rv)
+{
+    switch (rv) {
+    case CKR_ARGUMENTS_BAD:
+        return "C_Initialize, which a YubiHSM's module refuses without YUBIHSM_PKCS11_CONF";
+    case CKR_GENERAL_ERROR:
+        return "C_Initialize (is the module's configuration there and readable? SoftHSM's is named by "
+               "SOFTHSM2_CONF)";
+    default:
+        return "C_Initialize";
+    }
+}
+
 static bool load_functions(struct module *m, const char *path, struct err *err)
 {
     /* RTLD_NOW finds a missing library here and not in the middle of a derive. Never dlclosed. */
@@ -62,10 +76,7 @@ struct module *module_load(const char *path, struct err *err)
     /* Ours first: only so can a module that cannot lock be initialised without; libp11 tolerates "already". */
     CK_RV rv = initialize(m);
     if (rv != CKR_OK) {
-        ckr_fail(err, rv,
-                 rv == CKR_ARGUMENTS_BAD
-                     ? "C_Initialize, which a YubiHSM's module refuses without YUBIHSM_PKCS11_CONF"
-                     : "C_Initialize");
+        ckr_fail(err, rv, initialize_failed(rv));
         mem_free(m);
         return NULL;
     }
