@@ -6,6 +6,7 @@
 #include "attest/body.h"
 #include "attest/dstack.h"
 #include "attest/intel.h"
+#include "attest/nvidia.h"
 #include "attest/pins.h"
 #include "attest/quote.h"
 #include "attest/td.h"
@@ -84,7 +85,7 @@ static bool check_quote(struct attest_verdict *v, const struct quote *quote, con
     td_check(v);
     binding_check(v, body, input->nonce);
     binding_freshness(v, body);
-    if (!dstack_check(v, body, err)) {
+    if (!dstack_check(v, body, err) || !nvidia_check(v, body, input->nonce, policy->gpu_enforced, err)) {
         return false;
     }
     pins_check(v, policy, input->model, input->stored_pins, input->stored_pin_count);
@@ -122,6 +123,7 @@ out:
             verdict_skip_rest(verdict, after_quote, sizeof after_quote / sizeof after_quote[0], true,
                               earlier);
             dstack_skip(verdict, earlier);
+            nvidia_skip(verdict, policy->gpu_enforced, earlier);
             verdict_skip_rest(verdict, after_guest, sizeof after_guest / sizeof after_guest[0], true,
                               earlier);
         }

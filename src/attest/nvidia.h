@@ -40,9 +40,9 @@ bool nvidia_device_check(struct nvidia_device *out, const uint8_t *report, size_
                          size_t pem_len, const char *arch, const uint8_t nonce[static SPDM_NONCE_BYTES],
                          int64_t now, struct err *err) MUST_CHECK;
 
-/* Appends gpu.evidence, gpu.certificates, gpu.signature, gpu.nonce, gpu.firmware and gpu.devices, enforced or not, and
- * gpu.measurements, gpu.revocation and gpu.binding as not checked. body NULL: not applicable. nonce (32 bytes) NULL: the
- * quote's own is expected. v->measurements must be filled. False only for ERR_MEMORY, ERR_CRYPTO and ERR_INTERNAL. */
+/* Appends gpu.evidence, gpu.certificates, gpu.report, gpu.signature, gpu.nonce, gpu.firmware and gpu.devices, enforced
+ * or not, and gpu.measurements, gpu.revocation and gpu.binding as not checked. body NULL: not applicable. nonce (32
+ * bytes) NULL: the quote's own is expected. v->measurements must be filled. False only for ERR_MEMORY, ERR_CRYPTO and ERR_INTERNAL. */
 bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const uint8_t *nonce,
                   bool enforced, struct err *err) MUST_CHECK;
 /* Appends those checks as not-checked. */

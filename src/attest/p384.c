@@ -1,0 +1,106 @@
+#include "attest/p384.h"
+
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/objects.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#define COORDINATE_BYTES 48
+#define SIGNATURE_DER_MAX 112
+
+bool p384_key(const X509 *cert, uint8_t key[static P384_KEY_BYTES], struct err *err)
+{
+    EVP_PKEY *pkey = X509_get0_pubkey(cert);
+    uint8_t point[1 + P384_KEY_BYTES];
+    char group[32];
+    size_t len;
+    bool ok = pkey != NULL && EVP_PKEY_is_a(pkey, "EC") &&
+              EVP_PKEY_get_group_name(pkey, group, sizeof group, &len) &&
+              OBJ_txt2nid(group) == NID_secp384r1 &&
+              EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &len) &&
+              len == sizeof point && point[0] == 4;
+    ERR_clear_error();
+    if (!ok) {
+        memset(key, 0, P384_KEY_BYTES);
+        return err_set(err, ERR_INVALID, "a certificate's key is not on P-384");
+    }
+    memcpy(key, point + 1, P384_KEY_BYTES);
+    return true;
+}
+
+/* NULL when the point is not on the curve. */
+static EVP_PKEY *key_of_raw(const uint8_t key[static P384_KEY_BYTES])
+{
+    uint8_t point[1 + P384_KEY_BYTES] = {4};
+    char group[] = "P-384";
+    EVP_PKEY *pkey = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+
+    memcpy(point + 1, key, P384_KEY_BYTES);
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point),
+        OSSL_PARAM_construct_end(),
+    };
+    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
+        pkey = NULL;
+    }
+    EVP_PKEY_CTX_free(ctx);
+    return pkey;
+}
+
+/* r || s as the DER that EVP wants. 0 on failure. */
+static size_t signature_to_der(uint8_t der[static SIGNATURE_DER_MAX],
+                               const uint8_t raw[static P384_SIGNATURE_BYTES])
+{
+    ECDSA_SIG *signature = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(raw, COORDINATE_BYTES, NULL);
+    BIGNUM *s = BN_bin2bn(raw + COORDINATE_BYTES, COORDINATE_BYTES, NULL);
+    int len = -1;
+
+    if (signature != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(signature, r, s) == 1) {
+        uint8_t *p = der;
+        r = s = NULL;
+        len = i2d_ECDSA_SIG(signature, NULL);
+        len = len > 0 && len <= SIGNATURE_DER_MAX ? i2d_ECDSA_SIG(signature, &p) : -1;
+    }
+    BN_free(r);
+    BN_free(s);
+    ECDSA_SIG_free(signature);
+    return len > 0 ? (size_t)len : 0;
+}
+
+bool p384_verify(bool *valid, const uint8_t key[static P384_KEY_BYTES],
+                 const uint8_t signature[static P384_SIGNATURE_BYTES], const void *data, size_t len,
+                 struct err *err)
+{
+    uint8_t der[SIGNATURE_DER_MAX];
+    bool ok = false;
+
+    *valid = false;
+    EVP_PKEY *pkey = key_of_raw(key);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    size_t der_len = signature_to_der(der, signature);
+    if (ctx == NULL || der_len == 0) {
+        err_set(err, ERR_CRYPTO, "a signature could not be prepared for verification");
+        goto out;
+    }
+    ok = true;
+    if (pkey == NULL) {
+        goto out;
+    }
+    if (EVP_DigestVerifyInit(ctx, NULL, EVP_sha384(), NULL, pkey) != 1) {
+        ok = err_set(err, ERR_CRYPTO, "EVP_DigestVerifyInit failed");
+        goto out;
+    }
+    *valid = EVP_DigestVerify(ctx, der, der_len, data, len) == 1;
+out:
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+    return ok;
+}
