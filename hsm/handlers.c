@@ -195,7 +195,11 @@ static bool status(struct server *s, struct connection *c, const struct keyipc_m
     out->derives = state.derives;
     out->generates = state.generates;
     out->failures = state.failures;
-    memcpy(out->token_label, s->label, sizeof out->token_label);
+    out->derive_ns = (uint64_t)state.derive_ns;
+    out->token_count = 1;
+    out->tokens[0] = (struct keyipc_token){.state = (uint8_t)state.token, .keys = out->keys_live};
+    memcpy(out->tokens[0].label, s->label, sizeof out->tokens[0].label);
+    memcpy(out->times, state.times, sizeof out->times);
     connection_answer(c, &answer);
     return true;
 }

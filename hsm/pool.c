@@ -25,9 +25,25 @@ void job_free(struct job *job)
     }
 }
 
+#define MEAN_OF 8 /* derivations, about */
+
+static void measure(struct pool *p, const struct job *job)
+{
+    for (int i = 0; i < KEYIPC_TIMED_COUNT; i++) {
+        if (job->took_ns[i] > 0) {
+            histogram_add(&p->times[i], job->took_ns[i]);
+        }
+    }
+    int64_t ns = job->took_ns[KEYIPC_TIMED_DERIVE];
+    if (ns > 0) {
+        p->derive_ns = p->derive_ns == 0 ? ns : p->derive_ns + (ns - p->derive_ns) / MEAN_OF;
+    }
+}
+
 /* Adds to the results. */
 static void finish(struct pool *p, struct job *job)
 {
+    measure(p, job);
     if (!job->ok) {
         p->failure_count++;
     } else if (job->type == JOB_OPEN) {
@@ -372,6 +388,8 @@ void pool_state(struct pool *p, struct pool_state *out)
                                .derives = p->derive_count,
                                .generates = p->generate_count,
                                .failures = p->failure_count,
-                               .queued = queue_length(p->derives) + p->serial.count};
+                               .queued = queue_length(p->derives) + p->serial.count,
+                               .derive_ns = p->derive_ns / (p->count > 0 ? p->count : 1)};
+    memcpy(out->times, p->times, sizeof out->times);
     pthread_mutex_unlock(&p->lock);
 }

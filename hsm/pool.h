@@ -24,6 +24,9 @@ struct pool_state {
     unsigned sessions; /* that derive */
     uint64_t derives, generates, failures;
     size_t queued;
+    int64_t
+        derive_ns; /* one derivation of many at present: its time, over the sessions that work side by side; 0: none yet */
+    struct histogram times[KEYIPC_TIMED_COUNT];
 };
 
 /* Opens min(threads, what the token permits) sessions and starts a thread for each. t and set stay the caller's but

@@ -36,6 +36,8 @@ struct pool {
     struct err reason; /* while not READY */
     uint32_t login;
     uint64_t derive_count, generate_count, failure_count;
+    int64_t derive_ns; /* of one session, a running mean */
+    struct histogram times[KEYIPC_TIMED_COUNT];
 };
 
 /* Runs job on w's session. False when the token must be taken for lost; job then holds the reason too. */

@@ -1,6 +1,7 @@
 /* What a thread of the pool does with the token. No lock is held here. */
 #include "hsm/pool_private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "hsm/ckr.h"
 #include "hsm/derive.h"
@@ -32,8 +33,10 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
     for (int attempt = 0;; attempt++) {
         bool dirty;
         CK_RV rv;
+        int64_t began = clock_boot_ns();
         job->ok = derive_key(w->pool->token->module, session_of(w), private_key, job->point, &job->key,
                              &dirty, &rv, &job->err);
+        job->took_ns[KEYIPC_TIMED_DERIVE] += clock_boot_ns() - began;
         if (job->ok) {
             return true;
         }
@@ -59,7 +62,9 @@ static bool open_key(struct worker *w, struct job *job)
 {
     struct pool *p = w->pool;
     CK_RV rv;
+    int64_t began = clock_boot_ns();
     job->ok = key_generate(p->token, p->keys, &job->pair, NULL, &rv, &job->err);
+    job->took_ns[KEYIPC_TIMED_GENERATE] = clock_boot_ns() - began;
     if (!job->ok) {
         p->restart = p->restart || ckr_class(rv) == CKR_CLASS_DEVICE;
         return !ckr_is_loss(rv);
@@ -78,6 +83,7 @@ static bool open_key(struct worker *w, struct job *job)
 
 bool pool_work_run(struct worker *w, struct job *job)
 {
+    int64_t began = clock_boot_ns();
     switch (job->type) {
     case JOB_OPEN:
         return open_key(w, job);
@@ -85,6 +91,7 @@ bool pool_work_run(struct worker *w, struct job *job)
         return derive(w, job->private_key, job);
     case JOB_DESTROY:
         key_destroy(w->pool->token, w->pool->keys, job->private_key);
+        job->took_ns[KEYIPC_TIMED_DESTROY] = clock_boot_ns() - began;
         job->ok = true;
         return true;
     }

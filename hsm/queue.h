@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "crypto/point.h"
 #include "hsm/key.h"
+#include "keyipc/keyipc.h"
 
 enum job_type {
     JOB_OPEN,    /* new pair, and the request key with point */
@@ -31,6 +32,8 @@ struct job {
         login; /* the pool's login count when the key was made: a later login does not know its handles */
     CK_OBJECT_HANDLE private_key;
     uint8_t point[POINT_BYTES];
+
+    int64_t took_ns[KEYIPC_TIMED_COUNT]; /* by what was done for it; 0: was not */
 
     bool ok; /* result */
     struct key_pair pair;

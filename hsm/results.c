@@ -98,6 +98,7 @@ static void finish_open(struct server *s, struct connection *c, struct job *job)
     m.u.open_answer.key_id = key->id;
     m.u.open_answer.request_key = job->key;
     memcpy(m.u.open_answer.client_point, job->pair.point, POINT_BYTES);
+    memcpy(m.u.open_answer.response_point, job->pair.point, POINT_BYTES);
     connection_answer(c, &m);
 }
 

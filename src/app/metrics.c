@@ -26,14 +26,9 @@ static const struct {
     [METRIC_REPLAYS] = {"replays_refused_total", "counter", "sealed fields refused because they came twice"},
 };
 
-/* Upper bounds in microseconds: a software token takes hundreds, a card tens of thousands. */
-static const int64_t bounds_us[] = {100,   250,   500,    1000,   2500,   5000,    10000,
-                                    25000, 50000, 100000, 250000, 500000, 1000000, 5000000};
-#define BOUNDS (sizeof bounds_us / sizeof *bounds_us)
-
 static atomic_llong values[METRIC_COUNT];
 static atomic_llong errors[ERR_KIND_COUNT];
-static atomic_llong derive_buckets[BOUNDS + 1];
+static atomic_llong derive_buckets[HISTOGRAM_BUCKETS];
 static atomic_llong derive_sum_ns;
 
 void metrics_add(enum metric metric, int64_t n)
@@ -55,11 +50,7 @@ void metrics_error(enum err_kind kind)
 
 void metrics_derive_time(int64_t ns)
 {
-    size_t i = 0;
-    while (i < BOUNDS && ns > bounds_us[i] * 1000) {
-        i++;
-    }
-    atomic_fetch_add_explicit(&derive_buckets[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&derive_buckets[histogram_bucket(ns)], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&derive_sum_ns, ns, memory_order_relaxed);
 }
 
@@ -75,21 +66,35 @@ static void append_errors(struct buf *out)
     }
 }
 
+void metrics_append_histogram(struct buf *out, const char *name, const char *label, const struct histogram *h)
+{
+    const char *comma = *label != '\0' ? "," : "";
+    uint64_t count = 0;
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        count += h->counts[i];
+        buf_appendf(out, "e2ee_proxy_%s_bucket{%s%sle=\"", name, label, comma);
+        if (i < HISTOGRAM_BUCKETS - 1) {
+            buf_appendf(out, "%g", (double)histogram_bounds_us[i] / 1e6);
+        } else {
+            buf_append_str(out, "+Inf");
+        }
+        buf_appendf(out, "\"} %" PRIu64 "\n", count);
+    }
+    const char *open = *label != '\0' ? "{" : "", *end = *label != '\0' ? "}" : "";
+    buf_appendf(out, "e2ee_proxy_%s_sum%s%s%s %g\n", name, open, label, end, (double)h->sum_ns / 1e9);
+    buf_appendf(out, "e2ee_proxy_%s_count%s%s%s %" PRIu64 "\n", name, open, label, end, count);
+}
+
 static void append_derive_times(struct buf *out)
 {
-    int64_t count = 0;
+    struct histogram h;
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        h.counts[i] = (uint64_t)atomic_load_explicit(&derive_buckets[i], memory_order_relaxed);
+    }
+    h.sum_ns = (uint64_t)atomic_load_explicit(&derive_sum_ns, memory_order_relaxed);
     buf_append_str(out, "# HELP e2ee_proxy_derive_seconds time from asking for a key to having it\n"
                         "# TYPE e2ee_proxy_derive_seconds histogram\n");
-    for (size_t i = 0; i < BOUNDS; i++) {
-        count += atomic_load_explicit(&derive_buckets[i], memory_order_relaxed);
-        buf_appendf(out, "e2ee_proxy_derive_seconds_bucket{le=\"%g\"} %" PRId64 "\n",
-                    (double)bounds_us[i] / 1e6, count);
-    }
-    count += atomic_load_explicit(&derive_buckets[BOUNDS], memory_order_relaxed);
-    buf_appendf(out, "e2ee_proxy_derive_seconds_bucket{le=\"+Inf\"} %" PRId64 "\n", count);
-    buf_appendf(out, "e2ee_proxy_derive_seconds_sum %g\n",
-                (double)atomic_load_explicit(&derive_sum_ns, memory_order_relaxed) / 1e9);
-    buf_appendf(out, "e2ee_proxy_derive_seconds_count %" PRId64 "\n", count);
+    metrics_append_histogram(out, "derive_seconds", "", &h);
 }
 
 bool metrics_append(struct buf *out)

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/histogram.h"
 
 enum metric {
     METRIC_REQUESTS,          /* requests received, any path */
@@ -34,6 +35,9 @@ int64_t metrics_get(enum metric metric);
 void metrics_error(enum err_kind kind);
 /* One DERIVE answered after ns nanoseconds. */
 void metrics_derive_time(int64_t ns);
+/* Appends the rows of one histogram. label is empty or one `name="value"` of ours. */
+void metrics_append_histogram(struct buf *out, const char *name, const char *label,
+                              const struct histogram *h);
 /* Appends everything above in Prometheus text format 0.0.4. */
 bool metrics_append(struct buf *out);
 

@@ -16,6 +16,27 @@ static const char *custody_name(uint8_t custody)
     return custody == KEYIPC_CUSTODY_SESSION ? "session" : "token";
 }
 
+static const char *token_state_name(uint8_t state)
+{
+    return state == KEYIPC_TOKEN_READY ? "ready" : state == KEYIPC_TOKEN_PIN ? "pin refused" : "down";
+}
+
+/* Each token of the keyholder; none without a keyholder. */
+static void append_tokens_json(struct buf *out, const struct keyipc_status_answer *status)
+{
+    buf_append_str(out, "\"tokens\":[");
+    for (size_t i = 0; i < status->token_count; i++) {
+        const struct keyipc_token *t = &status->tokens[i];
+        buf_appendf(out, "%s{\"state\":\"%s\",\"keys\":%u,\"label\":", i > 0 ? "," : "",
+                    token_state_name(t->state), t->keys);
+        json_append_string(out, t->label, strlen(t->label));
+        buf_append_str(out, ",\"serial\":");
+        json_append_string(out, t->serial, strlen(t->serial));
+        buf_append_byte(out, '}');
+    }
+    buf_append_byte(out, ']');
+}
+
 struct session_list {
     struct buf *out;
     int64_t now;
@@ -60,16 +81,18 @@ void status_reply_health(struct app *app, struct http_call *call)
     buf_init(&out, STATUS_BYTES_MAX);
     buf_appendf(&out, "{\"status\":\"%s\",\"version\":\"%s\",\"token\":{\"state\":\"%s\",\"custody\":\"%s\"",
                 ready ? "ok" : "unavailable", E2EE_VERSION,
-                ready                                   ? "ready"
-                : state.token_state == KEYIPC_TOKEN_PIN ? "pin refused"
-                                                        : "down",
+                token_state_name(ready                                   ? KEYIPC_TOKEN_READY
+                                 : state.token_state == KEYIPC_TOKEN_PIN ? KEYIPC_TOKEN_PIN
+                                                                         : KEYIPC_TOKEN_DOWN),
                 custody_name(state.hello.custody));
     if (!ready) {
         const char *reason = state.reason.kind != ERR_NONE ? state.reason.message : "the token is not ready";
         buf_append_str(&out, ",\"reason\":");
         json_append_string(&out, reason, strlen(reason));
     }
-    buf_append_str(&out, "},\"sessions\":[");
+    buf_append_str(&out, "},");
+    append_tokens_json(&out, &state.status);
+    buf_append_str(&out, ",\"sessions\":[");
     struct session_list list = {&out, clock_boot_ns(), true};
     sessions_visit(app->sessions, append_session_json, &list);
     buf_append_str(&out, "],\"attestations\":[");
@@ -135,6 +158,31 @@ static void append_outcome_metrics(struct app *app, struct buf *out)
     verifier_visit(app->verifier, append_expiry, &list);
 }
 
+static void append_token_metrics(const struct keyholder_state *state, struct buf *out)
+{
+    static const char *const ops[KEYIPC_TIMED_COUNT] = {[KEYIPC_TIMED_GENERATE] = "op=\"generate\"",
+                                                        [KEYIPC_TIMED_DERIVE] = "op=\"derive\"",
+                                                        [KEYIPC_TIMED_DESTROY] = "op=\"destroy\"",
+                                                        [KEYIPC_TIMED_SOFTWARE] = "op=\"software\""};
+    buf_appendf(out,
+                "# HELP e2ee_proxy_token_ready 1 when the token can be used\n"
+                "# TYPE e2ee_proxy_token_ready gauge\ne2ee_proxy_token_ready %d\n"
+                "# HELP e2ee_proxy_token_keys key pairs of ours in the token\n"
+                "# TYPE e2ee_proxy_token_keys gauge\ne2ee_proxy_token_keys %u\n"
+                "# HELP e2ee_proxy_token_queue operations that wait for the token\n"
+                "# TYPE e2ee_proxy_token_queue gauge\ne2ee_proxy_token_queue %u\n"
+                "# HELP e2ee_proxy_session_custody 1 with --custody session, 0 with token\n"
+                "# TYPE e2ee_proxy_session_custody gauge\ne2ee_proxy_session_custody %d\n"
+                "# HELP e2ee_proxy_token_seconds time of each operation, as the keyholder measured it, "
+                "without the queue\n"
+                "# TYPE e2ee_proxy_token_seconds histogram\n",
+                state->generation != 0 && state->token_state == KEYIPC_TOKEN_READY, state->status.keys_live,
+                state->status.queue, state->hello.custody == KEYIPC_CUSTODY_SESSION);
+    for (size_t op = 0; op < KEYIPC_TIMED_COUNT; op++) {
+        metrics_append_histogram(out, "token_seconds", ops[op], &state->status.times[op]);
+    }
+}
+
 void status_reply_metrics(struct app *app, struct http_call *call)
 {
     struct keyholder_state state;
@@ -142,18 +190,13 @@ void status_reply_metrics(struct app *app, struct http_call *call)
     keyholder_control_state(app->control, &state);
     buf_init(&out, STATUS_BYTES_MAX);
     metrics_append(&out);
-    buf_appendf(
-        &out,
-        "# HELP e2ee_proxy_token_ready 1 when the token can be used\n# TYPE e2ee_proxy_token_ready gauge\n"
-        "e2ee_proxy_token_ready %d\n"
-        "# HELP e2ee_proxy_inflight_bytes bodies, sealed copies and queues\n"
-        "# TYPE e2ee_proxy_inflight_bytes gauge\ne2ee_proxy_inflight_bytes %zu\n"
-        "# HELP e2ee_proxy_token_keys key pairs of ours in the token\n"
-        "# TYPE e2ee_proxy_token_keys gauge\ne2ee_proxy_token_keys %u\n"
-        "# HELP e2ee_proxy_session_age_seconds age of each model's key\n"
-        "# TYPE e2ee_proxy_session_age_seconds gauge\n",
-        state.generation != 0 && state.token_state == KEYIPC_TOKEN_READY, inflight_used(&app->inflight),
-        state.status.keys_live);
+    append_token_metrics(&state, &out);
+    buf_appendf(&out,
+                "# HELP e2ee_proxy_inflight_bytes bodies, sealed copies and queues\n"
+                "# TYPE e2ee_proxy_inflight_bytes gauge\ne2ee_proxy_inflight_bytes %zu\n"
+                "# HELP e2ee_proxy_session_age_seconds age of each model's key\n"
+                "# TYPE e2ee_proxy_session_age_seconds gauge\n",
+                inflight_used(&app->inflight));
     struct session_list list = {&out, clock_boot_ns(), true};
     sessions_visit(app->sessions, append_session_metric, &list);
     append_outcome_metrics(app, &out);

@@ -1,10 +1,14 @@
-#include "keyipc/keyipc.h"
+#include "keyipc/keyipc_internal.h"
 
 #include <string.h>
 
 #define LENGTH_BYTES 4                                   /* the length field itself */
 #define FIXED_BYTES (KEYIPC_HEADER_BYTES - LENGTH_BYTES) /* version to request id: what every length counts */
-#define LABEL_BYTES 32
+
+#define STATUS_BYTES 1011
+_Static_assert(STATUS_BYTES == 2 + 2 * 4 + 3 * 8 + 32 + 8 + 1 + KEYIPC_TOKENS_MAX * KEYIPC_TOKEN_BYTES +
+                                   KEYIPC_TIMES_BYTES,
+               "keyipc_put_status");
 
 enum { WHO_CONTROL = 1, WHO_WORKER = 2, WHO_NEW = 4 };
 
@@ -16,11 +20,11 @@ static const struct op {
     uint16_t answer;
 } ops[] = {
     {KEYIPC_HELLO, WHO_NEW, 2 + KEYIPC_JOIN_BYTES + 4, 1 + 3 * 4},
-    {KEYIPC_OPEN, WHO_CONTROL, POINT_BYTES, 8 + POINT_BYTES + AEAD_KEY_BYTES},
+    {KEYIPC_OPEN, WHO_CONTROL, POINT_BYTES, 8 + 2 * POINT_BYTES + AEAD_KEY_BYTES},
     {KEYIPC_DERIVE, WHO_CONTROL | WHO_WORKER, 8 + 8 + POINT_BYTES, AEAD_KEY_BYTES},
     {KEYIPC_CANCEL, WHO_CONTROL | WHO_WORKER, 8, 0},
     {KEYIPC_CLOSE, WHO_CONTROL, 8, 0},
-    {KEYIPC_STATUS, WHO_CONTROL | WHO_WORKER, 0, 2 + 2 * 4 + 3 * 8 + 32 + LABEL_BYTES},
+    {KEYIPC_STATUS, WHO_CONTROL | WHO_WORKER, 0, STATUS_BYTES},
 };
 
 static const struct op *find_op(uint8_t op)
@@ -66,35 +70,11 @@ void keyipc_message_clear(struct keyipc_message *m)
 
 /* ---- writing ---- */
 
-static void put_number(struct buf *out, uint64_t value, int bytes)
+void keyipc_put_number(struct buf *out, uint64_t value, int bytes)
 {
     while (bytes-- > 0) {
         buf_append_byte(out, (uint8_t)(value >> (8 * bytes)));
     }
-}
-
-static bool put_label(struct buf *out, const char *label)
-{
-    uint8_t padded[LABEL_BYTES] = {0};
-    size_t len = strnlen(label, LABEL_BYTES + 1);
-    if (len > LABEL_BYTES) {
-        return false;
-    }
-    memcpy(padded, label, len);
-    return buf_append(out, padded, sizeof padded);
-}
-
-static bool put_status(struct buf *out, const struct keyipc_status_answer *status)
-{
-    buf_append_byte(out, status->token_state);
-    buf_append_byte(out, status->custody);
-    put_number(out, status->keys_live, 4);
-    put_number(out, status->queue, 4);
-    put_number(out, status->derives, 8);
-    put_number(out, status->generates, 8);
-    put_number(out, status->failures, 8);
-    buf_append(out, status->audit_head, sizeof status->audit_head);
-    return put_label(out, status->token_label);
 }
 
 static bool put_request(struct buf *out, const struct keyipc_message *m)
@@ -104,21 +84,21 @@ static bool put_request(struct buf *out, const struct keyipc_message *m)
         buf_append_byte(out, m->u.hello.role);
         buf_append_byte(out, m->u.hello.custody);
         buf_append(out, m->u.hello.join, KEYIPC_JOIN_BYTES);
-        put_number(out, m->u.hello.max_key_age_s, 4);
+        keyipc_put_number(out, m->u.hello.max_key_age_s, 4);
         return true;
     case KEYIPC_OPEN:
         buf_append(out, m->u.open.model_point, POINT_BYTES);
         return true;
     case KEYIPC_DERIVE:
-        put_number(out, m->u.derive.key_id, 8);
-        put_number(out, m->u.derive.stream_id, 8);
+        keyipc_put_number(out, m->u.derive.key_id, 8);
+        keyipc_put_number(out, m->u.derive.stream_id, 8);
         buf_append(out, m->u.derive.server_point, POINT_BYTES);
         return true;
     case KEYIPC_CANCEL:
-        put_number(out, m->u.stream_id, 8);
+        keyipc_put_number(out, m->u.stream_id, 8);
         return true;
     case KEYIPC_CLOSE:
-        put_number(out, m->u.key_id, 8);
+        keyipc_put_number(out, m->u.key_id, 8);
         return true;
     default:
         return m->op == KEYIPC_STATUS;
@@ -130,20 +110,21 @@ static bool put_answer(struct buf *out, const struct keyipc_message *m)
     switch (m->op & ~KEYIPC_ANSWER) {
     case KEYIPC_HELLO:
         buf_append_byte(out, m->u.hello_answer.custody);
-        put_number(out, m->u.hello_answer.max_key_age_s, 4);
-        put_number(out, m->u.hello_answer.max_keys, 4);
-        put_number(out, m->u.hello_answer.sessions, 4);
+        keyipc_put_number(out, m->u.hello_answer.max_key_age_s, 4);
+        keyipc_put_number(out, m->u.hello_answer.max_keys, 4);
+        keyipc_put_number(out, m->u.hello_answer.sessions, 4);
         return true;
     case KEYIPC_OPEN:
-        put_number(out, m->u.open_answer.key_id, 8);
+        keyipc_put_number(out, m->u.open_answer.key_id, 8);
         buf_append(out, m->u.open_answer.client_point, POINT_BYTES);
+        buf_append(out, m->u.open_answer.response_point, POINT_BYTES);
         buf_append(out, m->u.open_answer.request_key.data, AEAD_KEY_BYTES);
         return true;
     case KEYIPC_DERIVE:
         buf_append(out, m->u.derive_answer.response_key.data, AEAD_KEY_BYTES);
         return true;
     case KEYIPC_STATUS:
-        return put_status(out, &m->u.status_answer);
+        return keyipc_put_status(out, &m->u.status_answer);
     default:
         return true; /* CANCEL and CLOSE: the header says it all */
     }
@@ -187,11 +168,11 @@ bool keyipc_encode(struct buf *out, const struct keyipc_message *m, struct err *
     if (!buf_reserve(out, KEYIPC_HEADER_BYTES + body)) {
         return err_set(err, ERR_MEMORY, "no memory for a message to or from the keyholder");
     }
-    put_number(out, FIXED_BYTES + body, LENGTH_BYTES);
+    keyipc_put_number(out, FIXED_BYTES + body, LENGTH_BYTES);
     buf_append_byte(out, KEYIPC_VERSION);
     buf_append_byte(out, m->op);
-    put_number(out, 0, 2);
-    put_number(out, m->request_id, 4);
+    keyipc_put_number(out, 0, 2);
+    keyipc_put_number(out, m->request_id, 4);
     bool ok = true;
     if (m->op == KEYIPC_ERROR) {
         put_error(out, &m->u.error);
@@ -208,14 +189,7 @@ bool keyipc_encode(struct buf *out, const struct keyipc_message *m, struct err *
 
 /* ---- reading ---- */
 
-/* Reads past the end give zeros and set short: one check when all is read. */
-struct cursor {
-    const uint8_t *at;
-    size_t left;
-    bool bad;
-};
-
-static void get_bytes(struct cursor *c, void *out, size_t len)
+void keyipc_get_bytes(struct cursor *c, void *out, size_t len)
 {
     if (c->bad || len > c->left) {
         c->bad = true;
@@ -227,27 +201,27 @@ static void get_bytes(struct cursor *c, void *out, size_t len)
     c->left -= len;
 }
 
-static uint64_t get_number(struct cursor *c, size_t bytes)
+uint64_t keyipc_get_number(struct cursor *c, size_t bytes)
 {
     uint8_t raw[8];
     uint64_t value = 0;
-    get_bytes(c, raw, bytes);
+    keyipc_get_bytes(c, raw, bytes);
     for (size_t i = 0; i < bytes; i++) {
         value = value << 8 | raw[i];
     }
     return value;
 }
 
-static uint8_t get_enum(struct cursor *c, uint8_t max)
+uint8_t keyipc_get_enum(struct cursor *c, uint8_t max)
 {
-    uint8_t value = (uint8_t)get_number(c, 1);
+    uint8_t value = (uint8_t)keyipc_get_number(c, 1);
     c->bad = c->bad || value == 0 || value > max;
     return value;
 }
 
-static void get_text(struct cursor *c, char *out, size_t len)
+void keyipc_get_text(struct cursor *c, char *out, size_t len)
 {
-    get_bytes(c, out, len);
+    keyipc_get_bytes(c, out, len);
     out[len] = '\0';
     for (size_t i = 0; i < len; i++) {
         c->bad = c->bad || (out[i] != '\0' && (out[i] < 0x20 || out[i] > 0x7e)) ||
@@ -269,41 +243,28 @@ static bool get_secret(struct cursor *c, struct secret *out, struct err *err)
     return true;
 }
 
-static void get_status(struct cursor *c, struct keyipc_status_answer *status)
-{
-    status->token_state = get_enum(c, KEYIPC_TOKEN_PIN);
-    status->custody = get_enum(c, KEYIPC_CUSTODY_SESSION);
-    status->keys_live = (uint32_t)get_number(c, 4);
-    status->queue = (uint32_t)get_number(c, 4);
-    status->derives = get_number(c, 8);
-    status->generates = get_number(c, 8);
-    status->failures = get_number(c, 8);
-    get_bytes(c, status->audit_head, sizeof status->audit_head);
-    get_text(c, status->token_label, LABEL_BYTES);
-}
-
 static void get_request(struct cursor *c, struct keyipc_message *m)
 {
     switch (m->op) {
     case KEYIPC_HELLO:
-        m->u.hello.role = get_enum(c, KEYIPC_WORKER);
-        m->u.hello.custody = get_enum(c, KEYIPC_CUSTODY_SESSION);
-        get_bytes(c, m->u.hello.join, KEYIPC_JOIN_BYTES);
-        m->u.hello.max_key_age_s = (uint32_t)get_number(c, 4);
+        m->u.hello.role = keyipc_get_enum(c, KEYIPC_WORKER);
+        m->u.hello.custody = keyipc_get_enum(c, KEYIPC_CUSTODY_SESSION);
+        keyipc_get_bytes(c, m->u.hello.join, KEYIPC_JOIN_BYTES);
+        m->u.hello.max_key_age_s = (uint32_t)keyipc_get_number(c, 4);
         break;
     case KEYIPC_OPEN:
-        get_bytes(c, m->u.open.model_point, POINT_BYTES);
+        keyipc_get_bytes(c, m->u.open.model_point, POINT_BYTES);
         break;
     case KEYIPC_DERIVE:
-        m->u.derive.key_id = get_number(c, 8);
-        m->u.derive.stream_id = get_number(c, 8);
-        get_bytes(c, m->u.derive.server_point, POINT_BYTES);
+        m->u.derive.key_id = keyipc_get_number(c, 8);
+        m->u.derive.stream_id = keyipc_get_number(c, 8);
+        keyipc_get_bytes(c, m->u.derive.server_point, POINT_BYTES);
         break;
     case KEYIPC_CANCEL:
-        m->u.stream_id = get_number(c, 8);
+        m->u.stream_id = keyipc_get_number(c, 8);
         break;
     case KEYIPC_CLOSE:
-        m->u.key_id = get_number(c, 8);
+        m->u.key_id = keyipc_get_number(c, 8);
         break;
     default:
         break; /* STATUS has no body */
@@ -315,23 +276,24 @@ static bool get_answer(struct cursor *c, struct keyipc_message *m, struct err *e
 {
     switch (m->op) {
     case KEYIPC_ERROR:
-        m->u.error.kind = get_enum(c, ERR_KIND_COUNT - 1);
-        get_text(c, m->u.error.message, c->left < sizeof m->u.error.message ? c->left : 0);
+        m->u.error.kind = keyipc_get_enum(c, ERR_KIND_COUNT - 1);
+        keyipc_get_text(c, m->u.error.message, c->left < sizeof m->u.error.message ? c->left : 0);
         return true;
     case KEYIPC_HELLO | KEYIPC_ANSWER:
-        m->u.hello_answer.custody = get_enum(c, KEYIPC_CUSTODY_SESSION);
-        m->u.hello_answer.max_key_age_s = (uint32_t)get_number(c, 4);
-        m->u.hello_answer.max_keys = (uint32_t)get_number(c, 4);
-        m->u.hello_answer.sessions = (uint32_t)get_number(c, 4);
+        m->u.hello_answer.custody = keyipc_get_enum(c, KEYIPC_CUSTODY_SESSION);
+        m->u.hello_answer.max_key_age_s = (uint32_t)keyipc_get_number(c, 4);
+        m->u.hello_answer.max_keys = (uint32_t)keyipc_get_number(c, 4);
+        m->u.hello_answer.sessions = (uint32_t)keyipc_get_number(c, 4);
         return true;
     case KEYIPC_OPEN | KEYIPC_ANSWER:
-        m->u.open_answer.key_id = get_number(c, 8);
-        get_bytes(c, m->u.open_answer.client_point, POINT_BYTES);
+        m->u.open_answer.key_id = keyipc_get_number(c, 8);
+        keyipc_get_bytes(c, m->u.open_answer.client_point, POINT_BYTES);
+        keyipc_get_bytes(c, m->u.open_answer.response_point, POINT_BYTES);
         return get_secret(c, &m->u.open_answer.request_key, err);
     case KEYIPC_DERIVE | KEYIPC_ANSWER:
         return get_secret(c, &m->u.derive_answer.response_key, err);
     case KEYIPC_STATUS | KEYIPC_ANSWER:
-        get_status(c, &m->u.status_answer);
+        keyipc_get_status(c, &m->u.status_answer);
         return true;
     default:
         return true; /* CANCEL and CLOSE */
@@ -357,7 +319,7 @@ bool keyipc_decode(struct keyipc_message *m, size_t *used, const uint8_t *in, si
         return true;
     }
     struct cursor c = {in, len, false};
-    size_t length = (size_t)get_number(&c, LENGTH_BYTES);
+    size_t length = (size_t)keyipc_get_number(&c, LENGTH_BYTES);
     if (length < FIXED_BYTES || length > LIMIT_KEYIPC_FRAME_BYTES - LENGTH_BYTES) {
         return err_set(err, ERR_PROTOCOL, "a keyholder frame of %zu bytes", length);
     }
@@ -366,10 +328,10 @@ bool keyipc_decode(struct keyipc_message *m, size_t *used, const uint8_t *in, si
     }
     struct keyipc_message read;
     memset(&read, 0, sizeof read);
-    unsigned version = (unsigned)get_number(&c, 1);
-    read.op = (uint8_t)get_number(&c, 1);
-    unsigned flags = (unsigned)get_number(&c, 2);
-    read.request_id = (uint32_t)get_number(&c, 4);
+    unsigned version = (unsigned)keyipc_get_number(&c, 1);
+    read.op = (uint8_t)keyipc_get_number(&c, 1);
+    unsigned flags = (unsigned)keyipc_get_number(&c, 2);
+    read.request_id = (uint32_t)keyipc_get_number(&c, 4);
     if (version != KEYIPC_VERSION) {
         return err_set(err, ERR_PROTOCOL, "version %u of the keyholder protocol; this program speaks %d",
                        version, KEYIPC_VERSION);

@@ -12,14 +12,20 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/histogram.h"
 #include "base/limits.h"
 #include "base/secret.h"
 #include "crypto/aead.h"
 #include "crypto/point.h"
 
-#define KEYIPC_VERSION 1
+#define KEYIPC_VERSION 2
 #define KEYIPC_HEADER_BYTES 12 /* length, version, op, flags, request id */
 #define KEYIPC_JOIN_BYTES 32
+#define KEYIPC_LABEL_BYTES 32  /* of a token */
+#define KEYIPC_SERIAL_BYTES 16 /* of a token */
+#define KEYIPC_TOKENS_MAX 8    /* of one keyholder */
+#define KEYIPC_TOKEN_BYTES 53  /* of each in the answer to STATUS: state, keys, label, serial */
+#define KEYIPC_TIMES_BYTES 512 /* of all histograms there */
 
 enum keyipc_op {
     KEYIPC_HELLO = 1, /* first on each connection: role, join secret, wishes */
@@ -55,9 +61,10 @@ struct keyipc_open {
     uint8_t model_point[POINT_BYTES];
 };
 struct keyipc_open_answer {
-    uint64_t key_id; /* random, never a PKCS#11 handle */
-    uint8_t client_point[POINT_BYTES];
-    struct secret request_key; /* AEAD_KEY_BYTES; owned by whoever holds the message */
+    uint64_t key_id;                     /* random, never a PKCS#11 handle */
+    uint8_t client_point[POINT_BYTES];   /* of the token's pair: belongs to request_key */
+    uint8_t response_point[POINT_BYTES]; /* that answers are sealed to: with token custody the same */
+    struct secret request_key;           /* AEAD_KEY_BYTES; owned by whoever holds the message */
 };
 struct keyipc_derive {
     uint64_t key_id;
@@ -67,8 +74,22 @@ struct keyipc_derive {
 struct keyipc_derive_answer {
     struct secret response_key; /* AEAD_KEY_BYTES */
 };
+/* What is measured, each once for every operation, successful or not. */
+enum keyipc_timed {
+    KEYIPC_TIMED_GENERATE, /* a key pair made and checked in the token */
+    KEYIPC_TIMED_DERIVE,   /* ECDH in the token, with reading and destroying the secret and HKDF */
+    KEYIPC_TIMED_DESTROY,  /* a key pair destroyed in the token */
+    KEYIPC_TIMED_SOFTWARE, /* ECDH and HKDF in the keyholder: session custody */
+    KEYIPC_TIMED_COUNT
+};
+struct keyipc_token {
+    uint8_t state; /* enum keyipc_token_state */
+    uint32_t keys; /* key pairs of ours in it */
+    char label[KEYIPC_LABEL_BYTES + 1];
+    char serial[KEYIPC_SERIAL_BYTES + 1];
+};
 struct keyipc_status_answer {
-    uint8_t token_state; /* enum keyipc_token_state */
+    uint8_t token_state; /* enum keyipc_token_state: READY when one of the tokens is */
     uint8_t custody;
     uint32_t keys_live;
     uint32_t queue; /* operations waiting for the token */
@@ -76,7 +97,11 @@ struct keyipc_status_answer {
     uint64_t generates;
     uint64_t failures;
     uint8_t audit_head[32]; /* custody log's head hash, zeros without one */
-    char token_label[33];   /* printable ASCII */
+    uint64_t
+        derive_ns; /* what one derivation costs at present when many wait, all tokens working; 0: unknown */
+    uint8_t token_count;
+    struct keyipc_token tokens[KEYIPC_TOKENS_MAX]; /* in the order of --token */
+    struct histogram times[KEYIPC_TIMED_COUNT];    /* without the time in the queue */
 };
 struct keyipc_error {
     uint8_t kind;      /* enum err_kind */

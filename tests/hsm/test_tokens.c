@@ -123,7 +123,7 @@ static void test_keys_and_derives(void **state)
     assert_int_equal(status.derives, 62);
     assert_int_equal(status.generates, 2);
     assert_int_equal(status.failures, 0);
-    assert_string_equal(status.token_label, current->label);
+    assert_string_equal(status.tokens[0].label, current->label);
     kh_close_key(&k, control, key);
     kh_close_key(&k, control, key); /* twice is once */
     kh_peer_new(&server);

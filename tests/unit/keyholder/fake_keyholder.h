@@ -152,6 +152,7 @@ static bool fake_opened(struct fake_conn *c, const struct keyipc_message *m)
     }
     memset(a.u.open_answer.request_key.data, 0x5a, AEAD_KEY_BYTES);
     memcpy(a.u.open_answer.client_point, m->u.open.model_point, POINT_BYTES);
+    memcpy(a.u.open_answer.response_point, m->u.open.model_point, POINT_BYTES);
     while (atomic_load(&c->fake->silent_open) && !atomic_load(&c->fake->stop)) {
         fake_sleep_ms(5);
     }
@@ -173,7 +174,9 @@ static bool fake_request(struct fake_conn *c, const struct keyipc_message *m)
     case KEYIPC_STATUS:
         a.u.status_answer.token_state = (uint8_t)atomic_load(&c->fake->token_state);
         a.u.status_answer.custody = KEYIPC_CUSTODY_TOKEN;
-        snprintf(a.u.status_answer.token_label, sizeof a.u.status_answer.token_label, "fake");
+        a.u.status_answer.token_count = 1;
+        a.u.status_answer.tokens[0].state = a.u.status_answer.token_state;
+        snprintf(a.u.status_answer.tokens[0].label, sizeof a.u.status_answer.tokens[0].label, "fake");
         return atomic_load(&c->fake->silent_status) || fake_send(c, &a);
     case KEYIPC_CANCEL:
         atomic_fetch_add(&c->fake->cancels, 1);

@@ -108,7 +108,7 @@ static void opens(void **state)
         assert_int_equal(o.request_key.data[31], 0x5a);
         struct keyipc_status_answer s;
         assert_true(keyholder_status(w.control, &s, &err));
-        assert_string_equal(s.token_label, "fake");
+        assert_string_equal(s.tokens[0].label, "fake");
         struct keyholder_state st;
         keyholder_control_state(w.control, &st);
         assert_int_equal(st.token_state, KEYIPC_TOKEN_READY);

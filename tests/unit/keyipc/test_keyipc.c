@@ -54,6 +54,7 @@ static struct keyipc_message sample(uint8_t op)
     case KEYIPC_OPEN | KEYIPC_ANSWER:
         m.u.open_answer.key_id = 7;
         memset(m.u.open_answer.client_point, 6, POINT_BYTES);
+        memset(m.u.open_answer.response_point, 7, POINT_BYTES);
         m.u.open_answer.request_key = key_bytes(0x77);
         break;
     case KEYIPC_DERIVE | KEYIPC_ANSWER:
@@ -61,7 +62,18 @@ static struct keyipc_message sample(uint8_t op)
         break;
     case KEYIPC_STATUS | KEYIPC_ANSWER:
         m.u.status_answer = (struct keyipc_status_answer){
-            KEYIPC_TOKEN_DOWN, KEYIPC_CUSTODY_TOKEN, 1, 2, 3, 4, 5, {9}, "a label of thirty-two characters"};
+            .token_state = KEYIPC_TOKEN_DOWN,
+            .custody = KEYIPC_CUSTODY_TOKEN,
+            .keys_live = 1,
+            .queue = 2,
+            .derives = 3,
+            .generates = 4,
+            .failures = 5,
+            .audit_head = {9},
+            .derive_ns = 6,
+            .token_count = 1,
+            .tokens = {{KEYIPC_TOKEN_DOWN, 7, "a label of thirty-two characters", "sixteen of these"}},
+            .times = {{{8}, 9}, {{0, 10}, 11}, {{12}, 13}, {{14}, 15}}};
         break;
     case KEYIPC_ERROR:
         m.u.error.kind = ERR_TOKEN;
@@ -141,13 +153,13 @@ static void test_known_bytes(void **state)
     buf_init(&out, LIMIT_KEYIPC_FRAME_BYTES);
     encode_sample(&out, KEYIPC_CLOSE);
     assert_string_equal(hex_str(hex, out.data, out.len), "00000010"
-                                                         "01050000a1b2c3d4"
+                                                         "02050000a1b2c3d4"
                                                          "fedcba9876543210");
     buf_reset(&out);
     encode_sample(&out, KEYIPC_HELLO);
     assert_string_equal(hex_str(hex, out.data, out.len),
                         "0000002e"
-                        "01010000a1b2c3d4"
+                        "02010000a1b2c3d4"
                         "0201"
                         "0102030000000000000000000000000000000000000000000000000000000000"
                         "00001068");
@@ -219,7 +231,7 @@ static void test_values_out_of_range(void **state)
 {
     static const struct {
         uint8_t op;
-        uint8_t at; /* in the body */
+        uint16_t at; /* in the body */
         uint8_t value;
     } lies[] = {
         {KEYIPC_HELLO, 0, 0},
@@ -229,8 +241,15 @@ static void test_values_out_of_range(void **state)
         {KEYIPC_HELLO | KEYIPC_ANSWER, 0, 9},
         {KEYIPC_STATUS | KEYIPC_ANSWER, 0, 0},
         {KEYIPC_STATUS | KEYIPC_ANSWER, 1, 3},
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 66, '\n'},
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 70, 0},
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 74, 0},                     /* a token that is not counted */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 74, KEYIPC_TOKENS_MAX + 1}, /* more than there is room for */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 75, 0},                     /* no state */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 75, 4},
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 80, '\n'}, /* its label */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 84, 0},
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 115, 0},                         /* its serial number */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 75 + KEYIPC_TOKEN_BYTES, 1},     /* the next row, unused */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 75 + KEYIPC_TOKEN_BYTES + 4, 1}, /* its keys */
         {KEYIPC_ERROR, 0, 0},
         {KEYIPC_ERROR, 0, ERR_KIND_COUNT},
         {KEYIPC_ERROR, 3, 0x1b},
@@ -258,9 +277,14 @@ static void test_encode_refuses(void **state)
     m = message(0x20);
     assert_false(keyipc_encode(&out, &m, &err));
     m = message(KEYIPC_STATUS | KEYIPC_ANSWER);
-    memset(m.u.status_answer.token_label, 'x', sizeof m.u.status_answer.token_label);
+    m.u.status_answer.token_count = 1;
+    memset(m.u.status_answer.tokens[0].label, 'x', KEYIPC_LABEL_BYTES + 1);
     struct buf roomy;
     buf_init(&roomy, 4096);
+    assert_false(keyipc_encode(&roomy, &m, &err));
+    assert_int_equal(roomy.len, 0);
+    m.u.status_answer.tokens[0].label[0] = '\0';
+    m.u.status_answer.token_count = KEYIPC_TOKENS_MAX + 1;
     assert_false(keyipc_encode(&roomy, &m, &err));
     assert_int_equal(roomy.len, 0);
     buf_free(&roomy);
