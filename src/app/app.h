@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "app/admission.h"
 #include "app/config.h"
 #include "keyholder/control.h"
 #include "server/listener.h"
@@ -21,12 +22,14 @@ struct app {
     struct verifier *verifier; /* attests models: app/verifier.h */
     struct sessions *sessions;
     struct inflight inflight;
+    struct admission admission;
     struct origin_policy *origins;
     struct secret client_token;
     struct http_config http;
     struct listener *listener;
     struct worker *workers;
     unsigned worker_count;
+    size_t derives_high; /* of one worker: past it an answer awaits one key at a time */
     atomic_bool stopping;
 };
 

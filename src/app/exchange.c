@@ -1,93 +1,11 @@
-#include "app/exchange.h"
+#include "app/exchange_internal.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "app/metrics.h"
-#include "app/relay.h"
 #include "app/reply.h"
-#include "app/routes.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "upstream/transfer.h"
-#include "wire/request.h"
-
-struct exchange {
-    struct call_owner owner;       /* first: the call's context */
-    struct exchange *next, **link; /* in the worker's list */
-    struct worker *worker;
-    struct http_call *call;
-    struct chat_request *request;
-    const struct request_info *info;
-    struct session_wait *wait;
-    struct catalogue *catalogue; /* only until the model was found in it */
-    struct session *session;
-    struct transfer *transfer;
-    struct relay *relay;   /* from the first attempt's sending on */
-    size_t sealed_charged; /* bytes charged for the sealed copy */
-    int upstream_status;   /* 0: none yet */
-    int64_t retry_after_s;
-    struct buf error_body; /* of an answer that is no 200 */
-    bool repeated;         /* the one repetition was spent */
-};
-
-static void destroy(struct exchange *x)
-{
-    struct worker *w = x->worker;
-    *x->link = x->next;
-    if (x->next != NULL) {
-        x->next->link = x->link;
-    }
-    if (x->wait != NULL) {
-        sessions_cancel(w->app->sessions, x->wait);
-    }
-    if (x->transfer != NULL) {
-        transfer_cancel(x->transfer);
-    }
-    relay_free(x->relay);
-    request_free(x->request);
-    catalogue_unref(x->catalogue);
-    session_unref(x->session);
-    inflight_give(&w->app->inflight, x->sealed_charged);
-    buf_free(&x->error_body);
-    mem_free(x);
-    metrics_add(METRIC_STREAMS_OPEN, -1);
-}
-
-/* Ends the exchange with an error: a status, or the last event of a stream. */
-static void fail_as(struct exchange *x, const struct openai_error *error)
-{
-    if (call_streaming(x->call)) {
-        reply_error_event(x->call, error);
-    } else {
-        reply_error(x->call, error);
-    }
-    destroy(x);
-}
-
-static void fail(struct exchange *x, const struct err *err)
-{
-    struct openai_error error = openai_error_of(err);
-    metrics_error(err->kind);
-    log_write(err->kind == ERR_INVALID || err->kind == ERR_UNSUPPORTED || err->kind == ERR_NOT_FOUND
-                  ? LOG_LEVEL_DEBUG
-                  : LOG_LEVEL_WARN,
-              "request %llu failed: %s", (unsigned long long)call_id(x->call), err_kind_name(err->kind));
-    if (err->kind == ERR_KEY_GONE && x->session != NULL) {
-        sessions_retire(x->worker->app->sessions, x->session);
-    }
-    fail_as(x, &error);
-}
-
-static void fail_upstream(struct exchange *x, const struct upstream_error *upstream)
-{
-    struct openai_error error = openai_error_of_upstream(upstream);
-    metrics_error(ERR_UPSTREAM);
-    log_info("request %llu: the upstream answered with an error, status %u",
-             (unsigned long long)call_id(x->call), upstream->status);
-    fail_as(x, &error);
-}
 
 static void want_session(struct exchange *x);
 
@@ -125,18 +43,18 @@ static void advance(struct exchange *x)
     enum relay_state state = relay_advance(x->relay, &upstream, &err);
     switch (state) {
     case RELAY_FAILED:
-        fail(x, &err);
+        exchange_fail(x, &err);
         return;
     case RELAY_UPSTREAM_FAILED:
         if (!upstream->key_changed || !repeat(x)) {
-            fail_upstream(x, upstream);
+            exchange_fail_upstream(x, upstream);
         }
         return;
     case RELAY_COMPLETE:
         if (relay_finish(x->relay, &err)) {
-            destroy(x);
+            exchange_destroy(x);
         } else {
-            fail(x, &err);
+            exchange_fail(x, &err);
         }
         return;
     case RELAY_GOES_ON:
@@ -153,7 +71,7 @@ static void on_key(void *arg, const struct err *err)
 {
     struct exchange *x = arg;
     if (err != NULL) {
-        fail(x, err);
+        exchange_fail(x, err);
     } else {
         advance(x);
     }
@@ -181,7 +99,7 @@ static void on_data(void *arg, const uint8_t *data, size_t len)
         x->sealed_charged = 0;
     }
     if (!relay_feed(x->relay, data, len, &err)) {
-        fail(x, &err);
+        exchange_fail(x, &err);
         return;
     }
     advance(x);
@@ -196,7 +114,7 @@ static void on_error_status(struct exchange *x)
         error.retry_after_s = (uint32_t)(x->retry_after_s > 86400 ? 86400 : x->retry_after_s);
     }
     if (!error.key_changed || !repeat(x)) {
-        fail_upstream(x, &error);
+        exchange_fail_upstream(x, &error);
     }
 }
 
@@ -205,7 +123,7 @@ static void on_done(void *arg, const struct transfer_result *result)
     struct exchange *x = arg;
     x->transfer = NULL;
     if (result->err.kind != ERR_NONE) {
-        fail(x, &result->err);
+        exchange_fail(x, &result->err);
     } else if (x->upstream_status != 200) {
         on_error_status(x);
     } else {
@@ -246,7 +164,7 @@ static bool seal_and_send(struct exchange *x, struct err *err)
     bool ok = aead_set_key(w->aead, &x->session->request_key, err) &&
               request_seal(x->request, x->session->model, w->aead, x->session->client_point, &sealed, err);
     if (ok) {
-        x->relay = relay_new(w, x->call, x->session, x->info, w->next_stream_id++, on_key, x, err);
+        x->relay = relay_new(w, x->call, x->session, x->info, w->next_stream_id++, &x->claim, on_key, x, err);
         ok = x->relay != NULL && send_sealed(x, &sealed, err);
     }
     buf_free(&sealed);
@@ -257,7 +175,7 @@ static void have_session(struct exchange *x)
 {
     struct err err = {0};
     if (!seal_and_send(x, &err)) {
-        fail(x, &err);
+        exchange_fail(x, &err);
     }
 }
 
@@ -267,7 +185,7 @@ static void on_session(void *arg, struct session *session, struct catalogue *cat
     x->wait = NULL;
     x->session = session;
     if (session == NULL) {
-        fail(x, err);
+        exchange_fail(x, err);
     } else {
         have_session(x);
     }
@@ -278,7 +196,7 @@ static void want_session(struct exchange *x)
     struct err err = {0};
     if (!sessions_acquire(x->worker->app->sessions, x->info->model, x->worker->mailbox, on_session, x,
                           &x->session, &x->wait, &err)) {
-        fail(x, &err);
+        exchange_fail(x, &err);
     } else if (x->session != NULL) {
         have_session(x);
     }
@@ -299,7 +217,7 @@ static void have_catalogue(struct exchange *x)
     struct openai_error error = openai_error_of(&err);
     error.param = "model";
     metrics_error(err.kind);
-    fail_as(x, &error);
+    exchange_fail_as(x, &error);
 }
 
 static void on_catalogue(void *arg, struct session *session, struct catalogue *catalogue,
@@ -309,7 +227,7 @@ static void on_catalogue(void *arg, struct session *session, struct catalogue *c
     x->wait = NULL;
     x->catalogue = catalogue;
     if (catalogue == NULL) {
-        fail(x, err);
+        exchange_fail(x, err);
     } else {
         have_catalogue(x);
     }
@@ -327,7 +245,26 @@ static void exchange_drained(struct call_owner *owner)
 static void exchange_closed(struct call_owner *owner)
 {
     metrics_add(METRIC_CLIENTS_GONE, 1);
-    destroy((struct exchange *)owner);
+    exchange_destroy((struct exchange *)owner);
+}
+
+/* False: refused, and ended. */
+static bool admit(struct exchange *x)
+{
+    struct keyholder_state state;
+    struct err err = {0};
+    uint16_t retry_after_s;
+    keyholder_control_state(x->worker->app->control, &state);
+    if (admission_enter(&x->worker->app->admission, &x->claim, (int64_t)state.status.derive_ns,
+                        &retry_after_s, &err)) {
+        return true;
+    }
+    struct openai_error error = openai_error_of(&err);
+    error.retry_after_s = retry_after_s;
+    metrics_error(err.kind);
+    metrics_add(METRIC_NOT_ADMITTED, 1);
+    exchange_fail_as(x, &error);
+    return false;
 }
 
 static struct exchange *exchange_new(struct worker *w, struct http_call *call)
@@ -368,13 +305,16 @@ void exchange_start(struct worker *w, struct http_call *call, struct buf *body)
         struct openai_error error = openai_error_of(&err);
         error.param = param[0] != '\0' ? param : NULL;
         metrics_error(err.kind);
-        fail_as(x, &error);
+        exchange_fail_as(x, &error);
         return;
     }
     x->info = request_info(x->request);
+    if (!admit(x)) {
+        return;
+    }
     metrics_add(METRIC_COMPLETIONS, 1);
     if (!sessions_catalogue(w->app->sessions, w->mailbox, on_catalogue, x, &x->catalogue, &x->wait, &err)) {
-        fail(x, &err);
+        exchange_fail(x, &err);
     } else if (x->catalogue != NULL) {
         have_catalogue(x);
     }
@@ -390,7 +330,7 @@ void exchange_expire(struct worker *w, int64_t now_ns)
             err_set(&err, ERR_EXPIRED,
                     "the key of this answer's session is past its life and its grace of %d s; ask again",
                     LIMIT_SESSION_GRACE_S);
-            fail(x, &err);
+            exchange_fail(x, &err);
         }
     }
 }

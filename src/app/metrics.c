@@ -23,6 +23,8 @@ static const struct {
     [METRIC_REPETITIONS] = {"repetitions_total", "counter", "requests repeated after a re-attestation"},
     [METRIC_CLIENTS_GONE] = {"clients_gone_total", "counter",
                              "clients that hung up before their answer ended"},
+    [METRIC_NOT_ADMITTED] = {"not_admitted_total", "counter",
+                             "requests refused because the token is too busy"},
     [METRIC_REPLAYS] = {"replays_refused_total", "counter", "sealed fields refused because they came twice"},
 };
 

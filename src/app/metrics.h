@@ -25,6 +25,7 @@ enum metric {
     METRIC_ROTATIONS,    /* of the handshakes: replaced a live session */
     METRIC_REPETITIONS,  /* requests repeated once after a re-attestation */
     METRIC_CLIENTS_GONE, /* hung up before their answer ended */
+    METRIC_NOT_ADMITTED, /* refused because they would have waited too long for the token */
     METRIC_REPLAYS,      /* repeated (point, nonce) pairs refused */
     METRIC_COUNT
 };

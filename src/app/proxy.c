@@ -31,6 +31,8 @@
 
 #define DRAIN_S 10        /* open streams may finish for so long after SIGTERM */
 #define FILES_RESERVED 64 /* descriptors that are no client connections */
+#define ROUNDS_WAITED                                                                                        \
+    3 /* turns of all answers that a key may take: two are in an answer's window when the token is slow */
 #define HANDSHAKE_THREADS 4
 
 static void free_replay(void *shared)
@@ -103,7 +105,9 @@ static bool make_keyholder(struct app *app, bool supervised, struct err *err)
                                              : keyholder_link_socket(c->keyholder_socket, err);
     const struct keyholder_options options = {
         .custody = strcmp(c->custody, "session") == 0 ? KEYIPC_CUSTODY_SESSION : KEYIPC_CUSTODY_TOKEN,
-        .max_key_age_s = (uint32_t)c->rotate + LIMIT_SESSION_GRACE_S};
+        .max_key_age_s = (uint32_t)c->rotate + LIMIT_SESSION_GRACE_S,
+        .wait_ms = (uint32_t)(ROUNDS_WAITED * c->upstream_timeout + LIMIT_TOKEN_CALL_S) * 1000};
+    admission_init(&app->admission, (int64_t)c->upstream_timeout * CLOCK_NS_PER_S);
     app->control = link != NULL ? keyholder_control_new(link, &options, err) : NULL;
     return app->control != NULL;
 }
@@ -173,6 +177,8 @@ static bool start_workers(struct app *app, struct err *err)
     size_t connections = connection_limit(app->config);
     struct http_worker *http[LIMIT_KEYHOLDER_WORKERS];
     unsigned count = worker_count(app->config);
+    size_t share = LIMIT_KEYHOLDER_QUEUE / count;
+    app->derives_high = (share < LIMIT_KEYIPC_PENDING ? share : LIMIT_KEYIPC_PENDING) / 2;
     app->workers = mem_calloc(count, sizeof *app->workers);
     if (app->workers == NULL) {
         return err_set(err, ERR_MEMORY, "no memory for the workers");

@@ -8,13 +8,15 @@
 #define SPARE_MAX 64
 
 void queue_init(struct queue *q, struct worker *w, struct session *session, uint64_t stream_id,
-                void (*on_key)(void *arg, const struct err *err), void *arg)
+                struct claim *claim, void (*on_key)(void *arg, const struct err *err), void *arg)
 {
     memset(q, 0, sizeof *q);
     q->worker = w;
     q->session = session;
     q->stream_id = stream_id;
     q->last = &q->first;
+    q->last_unasked = &q->unasked;
+    q->claim = claim;
     q->on_key = on_key;
     q->arg = arg;
 }
@@ -83,6 +85,9 @@ void queue_free(struct queue *q)
         return;
     }
     keyholder_cancel(q->worker->keyholder, q->stream_id);
+    while (q->claim->asked > 0) {
+        admission_answered(q->claim); /* no callback comes any more */
+    }
     while (q->first != NULL) {
         struct queued_event *next = q->first->next;
         recycle(q->worker, q->first);
@@ -98,15 +103,54 @@ void queue_free(struct queue *q)
     memset(q, 0, sizeof *q);
 }
 
+static void on_derived(void *arg, struct secret *secret, const struct err *err, int64_t ns);
+
+/* How many keys may be awaited: the connection to the keyholder has room for all answers of this worker. */
+static unsigned window(const struct queue *q)
+{
+    const struct worker *w = q->worker;
+    return keyholder_worker_pending(w->keyholder) >= w->app->derives_high
+               ? 1
+               : admission_window(&w->app->admission);
+}
+
+/* Asks for as many keys as may be. */
+static bool ask(struct queue *q, struct err *err)
+{
+    while (q->unasked != NULL && q->claim->asked < window(q)) {
+        struct response_key *key = q->unasked;
+        if (!keyholder_derive(q->worker->keyholder, q->session->key, q->stream_id, key->point, on_derived,
+                              key, err)) {
+            /* No room at this moment: the next answer of ours asks again. */
+            return err->kind == ERR_BUSY && q->claim->asked > 0;
+        }
+        q->unasked = key->next_unasked;
+        if (q->unasked == NULL) {
+            q->last_unasked = &q->unasked;
+        }
+        admission_asked(q->claim);
+        metrics_add(METRIC_DERIVES, 1);
+    }
+    return true;
+}
+
 static void on_derived(void *arg, struct secret *secret, const struct err *err, int64_t ns)
 {
     struct response_key *key = arg;
+    struct queue *q = key->queue;
+    struct err failed = {0};
     if (err == NULL) {
         metrics_derive_time(ns);
         secret_move(&key->key, secret);
         key->ready = true;
+        q->claim->asked--; /* the claim itself is held until it is clear that nothing more is asked */
+        err = ask(q, &failed) ? NULL : &failed;
+        q->claim->asked++;
+        admission_answered(q->claim);
+    } else {
+        admission_answered(q->claim);
     }
-    key->queue->on_key(key->queue->arg, err);
+    q->on_key(q->arg, err);
 }
 
 /* Drops the oldest keys that nothing waits for. */
@@ -142,15 +186,12 @@ static struct response_key *find_key(struct queue *q, const uint8_t *point, stru
     }
     memcpy(key->point, point, POINT_BYTES);
     key->queue = q;
-    if (!keyholder_derive(q->worker->keyholder, q->session->key, q->stream_id, point, on_derived, key, err)) {
-        mem_free(key);
-        return NULL;
-    }
-    metrics_add(METRIC_DERIVES, 1);
     key->next = q->keys;
     q->keys = key;
     q->key_count++;
-    return key;
+    *q->last_unasked = key;
+    q->last_unasked = &key->next_unasked;
+    return ask(q, err) ? key : NULL;
 }
 
 /* A field that carries the model's own point or ours is a request's field sent back: docs/THREAT-MODEL.md. */

@@ -13,6 +13,7 @@
 
 struct response_key {
     struct response_key *next;
+    struct response_key *next_unasked;
     uint8_t point[POINT_BYTES];
     bool ready;
     unsigned waiting; /* fields of queued events that need it */
@@ -37,14 +38,17 @@ struct queue {
     size_t charged;            /* of bytes, against --max-inflight-bytes */
     struct response_key *keys; /* newest first */
     unsigned key_count;
+    struct response_key *unasked, **last_unasked; /* oldest first: past the window (app/admission.h) */
+    struct claim *claim;
     struct replay_response replay;
     /* Called when a key came or could not be had. */
     void (*on_key)(void *arg, const struct err *err);
     void *arg;
 };
 
+/* claim is kept by reference. */
 void queue_init(struct queue *q, struct worker *w, struct session *session, uint64_t stream_id,
-                void (*on_key)(void *arg, const struct err *err), void *arg);
+                struct claim *claim, void (*on_key)(void *arg, const struct err *err), void *arg);
 /* Cancels what is asked of the keyholder, wipes everything. */
 void queue_free(struct queue *q);
 

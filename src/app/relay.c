@@ -38,7 +38,7 @@ static bool add_stops(struct relay *r, struct err *err)
 }
 
 struct relay *relay_new(struct worker *w, struct http_call *call, struct session *session,
-                        const struct request_info *info, uint64_t stream_id,
+                        const struct request_info *info, uint64_t stream_id, struct claim *claim,
                         void (*on_key)(void *arg, const struct err *err), void *arg, struct err *err)
 {
     struct relay *r = mem_calloc(1, sizeof *r);
@@ -51,7 +51,7 @@ struct relay *relay_new(struct worker *w, struct http_call *call, struct session
     r->info = info;
     sse_init(&r->sse);
     buf_init(&r->out, SIZE_MAX / 4);
-    queue_init(&r->queue, w, session, stream_id, on_key, arg);
+    queue_init(&r->queue, w, session, stream_id, claim, on_key, arg);
     if (!add_stops(r, err) || (!info->stream && (r->gather = gather_new(err)) == NULL)) {
         relay_free(r);
         return NULL;

@@ -17,10 +17,10 @@ enum relay_state {
     RELAY_UPSTREAM_FAILED, /* *upstream is the upstream's own error; valid until relay_free */
 };
 
-/* info and session are kept by reference. on_key is called from the loop when a key came (err NULL: call
+/* info, session and claim are kept by reference. on_key is called from the loop when a key came (err NULL: call
  * relay_advance) or could not be had. */
 struct relay *relay_new(struct worker *w, struct http_call *call, struct session *session,
-                        const struct request_info *info, uint64_t stream_id,
+                        const struct request_info *info, uint64_t stream_id, struct claim *claim,
                         void (*on_key)(void *arg, const struct err *err), void *arg,
                         struct err *err) MUST_CHECK;
 /* Cancels what is asked of the keyholder, wipes. NULL is fine. */

@@ -195,6 +195,12 @@ int64_t keyholder_control_call_ns(const struct keyholder_control *c)
                                   : LIMIT_TOKEN_CALL_S * CLOCK_NS_PER_S;
 }
 
+int64_t keyholder_control_wait_ns(const struct keyholder_control *c)
+{
+    int64_t wait = c->options.wait_ms * CLOCK_NS_PER_MS, call = keyholder_control_call_ns(c);
+    return wait > call ? wait : call;
+}
+
 void keyholder_control_hung(struct keyholder_control *c, uint32_t generation)
 {
     struct err why;

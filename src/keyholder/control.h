@@ -19,6 +19,8 @@ struct keyholder_options {
     uint8_t custody;        /* enum keyipc_custody wanted; a keyholder that offers a weaker one is refused */
     uint32_t max_key_age_s; /* --rotate plus grace */
     uint32_t call_ms;       /* deadline of a call; 0: LIMIT_TOKEN_CALL_S. Shorter in tests only */
+    uint32_t
+        wait_ms; /* deadline of a derivation while the token answers others; less than call_ms: the same */
 };
 
 /* A token key. Plain value: copy it freely. */

@@ -71,5 +71,6 @@ void keyholder_control_progress(struct keyholder_control *c, int64_t now);
 /* Whether nothing was answered for a call's time. */
 bool keyholder_control_stuck(struct keyholder_control *c, int64_t now);
 int64_t keyholder_control_call_ns(const struct keyholder_control *c);
+int64_t keyholder_control_wait_ns(const struct keyholder_control *c);
 
 #endif

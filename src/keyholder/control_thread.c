@@ -218,6 +218,7 @@ static bool on_call(struct keyholder_control *c, struct keyipc_message *m, struc
     *at = call->next;
     if (m->op == (KEYIPC_OPEN | KEYIPC_ANSWER)) {
         keyholder_control_progress(c, clock_boot_ns());
+        c->status_ns = c->status_asked ? c->status_ns : 0; /* ask now: what a derivation costs may be news */
     }
     if (call->abandoned) {
         discard(c, m);

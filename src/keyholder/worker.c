@@ -213,16 +213,19 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 static void expire(struct keyholder_worker *w, int64_t now, uint32_t *hung)
 {
-    int64_t limit = keyholder_control_call_ns(w->control);
+    int64_t call = keyholder_control_call_ns(w->control);
+    /* A slow token with many in the queue is no hung one: as long as it answers anything, its turn is awaited. */
+    bool stuck = keyholder_control_stuck(w->control, now);
+    int64_t limit = stuck ? call : keyholder_control_wait_ns(w->control);
     struct slot s;
     while (slots_take_expired(&w->slots, now - limit, &s)) {
         struct err err;
         err_set(&err, ERR_TOKEN, "the keyholder did not answer within %lld ms",
                 (long long)(limit / CLOCK_NS_PER_MS));
-        *hung = keyholder_control_stuck(w->control, now) ? w->generation : *hung;
+        *hung = stuck ? w->generation : *hung;
         s.cb(s.arg, NULL, &err, now - s.start_ns);
     }
-    if (w->conn.fd >= 0 && !w->welcome && now - w->since_ns >= limit) {
+    if (w->conn.fd >= 0 && !w->welcome && now - w->since_ns >= call) {
         *hung = w->generation;
         lose(w);
     }

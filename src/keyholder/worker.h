@@ -33,8 +33,8 @@ void keyholder_worker_free(struct keyholder_worker *worker);
 /* Asks for the response key of server_point under key. stream_id names the caller's request (64 bits, unique in the
  * worker, not 0) for keyholder_cancel. False, and no callback: ERR_KEY_GONE (past generation), ERR_TOKEN (no
  * keyholder), ERR_BUSY (LIMIT_KEYIPC_PENDING reached), ERR_MEMORY. True: exactly one callback, unless cancelled; after
- * LIMIT_TOKEN_CALL_S without an answer it is ERR_TOKEN, and a keyholder that answered nothing at all for so long is
- * reported as hung. A lost connection fails all that is pending: ERR_TOKEN, or ERR_KEY_GONE when the keyholder is
+ * the options' wait_ms without an answer it is ERR_TOKEN, or after LIMIT_TOKEN_CALL_S when the keyholder answered nothing
+ * at all for so long, which is reported as hung. A lost connection fails all that is pending: ERR_TOKEN, or ERR_KEY_GONE when the keyholder is
  * gone too. */
 bool keyholder_derive(struct keyholder_worker *worker, struct keyholder_key key, uint64_t stream_id,
                       const uint8_t server_point[static POINT_BYTES], keyholder_derive_cb cb, void *arg,

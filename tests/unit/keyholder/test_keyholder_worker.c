@@ -73,7 +73,7 @@ static struct world set_up(bool channel, uint32_t call_ms)
 {
     struct world w = {.fake = fake_new(), .supervisor = -1, .base = event_base_new()};
     struct err err = {0};
-    struct keyholder_options o = {KEYIPC_CUSTODY_TOKEN, 4200, call_ms};
+    struct keyholder_options o = {.custody = KEYIPC_CUSTODY_TOKEN, .max_key_age_s = 4200, .call_ms = call_ms};
     struct keyholder_link *link = NULL;
     order = 0;
     if (channel) {

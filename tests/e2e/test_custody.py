@@ -1,0 +1,81 @@
+"""Slow, hanging and vanishing tokens behind the whole proxy: mock PKCS#11 modules instead of SoftHSM."""
+
+import json
+import threading
+
+import pytest
+
+from harness.process import wait_until
+from harness.stack import chat_body, read_events, text_of
+
+
+class Mock:
+    """A mock module of tests/hsm/mock, with a PIN file of its own."""
+
+    def __init__(self, build, directory, name, **env):
+        self.module = build / "tests" / "hsm" / f"mock_{name}.so"
+        self.pin_file = directory / "mock-pin"
+        self.pin_file.write_text("1234\n")
+        self.pin_file.chmod(0o600)
+        self.env = {"MOCK_LOG": str(directory / "mock.log"), **{k: str(v) for k, v in env.items()}}
+
+    def arguments(self):
+        names = [word for name in self.env for word in ("--module-env", name)]
+        return ["--pkcs11-module", str(self.module), "--pin-file", str(self.pin_file), *names]
+
+
+@pytest.fixture
+def mock(build, tmp_path):
+    return lambda name, **env: Mock(build, tmp_path, name, **env)
+
+
+def stream(proxy, prompt, out, **more):
+    status, headers, body = proxy.post(chat_body(prompt, stream=True, **more), timeout=120)
+    out.append((status, headers, body))
+
+
+def ask_many(proxy, prompt, count):
+    """(status, headers, body) of answers asked for side by side."""
+    out = []
+    threads = [threading.Thread(target=stream, args=(proxy, prompt, out)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return out
+
+
+def test_admission(start_proxy, mock):
+    """Where a key would come after the upstream's time-out, a request is refused at once; the admitted ones end well."""
+    proxy = start_proxy("--upstream-timeout", "1", use_token=mock("derive_slow", MOCK_DERIVE_MS=100, MOCK_SESSIONS=1))
+    prompt = "a question of some words"
+    assert proxy.post(chat_body(prompt, stream=True))[0] == 200  # from now on its cost is known
+    wait_until("the token's cost is known", lambda: proxy.metric("e2ee_proxy_token_seconds_count") >= 2)
+    answers = ask_many(proxy, prompt, 16)
+    good = [a for a in answers if a[0] == 200]
+    refused = [a for a in answers if a[0] != 200]
+    assert 8 <= len(good) <= 12 and len(refused) >= 4, [a[0] for a in answers]
+    for _, _, body in good:
+        events = read_events(body)
+        assert events[-1] == "[DONE]" and text_of(events) == f"You said: {prompt}", events[-1]
+    for status, headers, body in refused:
+        assert status == 503 and json.loads(body)["error"]["code"] == "token_unavailable", body
+        assert 1 <= int(headers["Retry-After"]) <= 5
+    assert proxy.metric("e2ee_proxy_not_admitted_total") == len(refused)
+    assert proxy.post(chat_body(prompt, stream=True))[0] == 200  # and later there is room
+
+
+def test_slow_token_is_shared(start_proxy, mock):
+    """More waits than the connection to the keyholder may carry at once, for longer than a hung call: nobody loses."""
+    proxy = start_proxy(use_token=mock("derive_slow", MOCK_DERIVE_MS=20, MOCK_SESSIONS=2))
+    prompt = "many words " * 12
+    answers = ask_many(proxy, prompt, 16)
+    for status, _, body in answers:
+        assert status == 200, body
+        events = read_events(body)
+        assert events[-1] == "[DONE]" and text_of(events) == f"You said: {prompt}"
+    count = 'e2ee_proxy_token_seconds_count{op="derive"}'
+    wait_until("the keyholder's last word", lambda: proxy.metrics()[count] >= 100, 8)
+    rows = proxy.metrics()
+    assert rows['e2ee_proxy_token_seconds_bucket{op="derive",le="0.01"}'] == 0
+    assert rows['e2ee_proxy_token_seconds_count{op="generate"}'] >= 1
