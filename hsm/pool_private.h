@@ -20,7 +20,8 @@ struct pool {
     struct token *token;  /* touched by workers only, see pool.h */
     struct key_set *keys; /* the first worker only */
     int wake_fd;
-    unsigned count, started;
+    atomic_uint count; /* sessions that derive; written by the first worker while the token is not READY */
+    unsigned started;
     struct worker workers[TOKEN_SESSIONS_MAX];
 
     atomic_bool restart;  /* the device failed: the module is to be finalised before it is trusted again */
