@@ -13,6 +13,9 @@ void client_table_init(struct client_table *table, size_t max_keys)
 
 static void free_client(struct client *client)
 {
+    for (size_t i = 0; i < client->key_count; i++) {
+        secret_free(&client->keys[i].scalar);
+    }
     mem_free(client->keys);
     mem_free_wipe(client);
 }
@@ -28,7 +31,8 @@ void client_table_free(struct client_table *table)
 }
 
 struct client *client_begin(struct client_table *table, uint64_t control, uid_t uid,
-                            const struct keyipc_hello *hello, uint32_t max_key_age_s, struct err *err)
+                            const struct keyipc_hello *hello, uint8_t custody, uint32_t max_key_age_s,
+                            struct err *err)
 {
     for (struct client *other = table->first; other != NULL; other = other->next) {
         if (secret_bytes_equal(other->join, hello->join, KEYIPC_JOIN_BYTES)) {
@@ -45,6 +49,7 @@ struct client *client_begin(struct client_table *table, uint64_t control, uid_t 
     client->id = ++table->last_id;
     client->control = control;
     client->uid = uid;
+    client->custody = hello->custody < custody ? hello->custody : custody; /* token is the lower number */
     client->max_key_age_s = hello->max_key_age_s > 0 && hello->max_key_age_s < max_key_age_s
                                 ? hello->max_key_age_s
                                 : max_key_age_s;
@@ -99,8 +104,7 @@ struct held_key *client_key(struct client *client, uint64_t key_id)
     return NULL;
 }
 
-struct held_key *client_add_key(struct client *client, const struct key_pair *pair,
-                                const uint8_t model_point[static POINT_BYTES], struct err *err)
+struct held_key *client_add_key(struct client *client, struct job *job, struct err *err)
 {
     uint64_t id = 0;
     while (id == 0 || client_key(client, id) != NULL) {
@@ -110,14 +114,19 @@ struct held_key *client_add_key(struct client *client, const struct key_pair *pa
     }
     struct held_key *key = &client->keys[client->key_count++];
     *key = (struct held_key){
-        .id = id, .private_key = pair->private_key, .expires_s = clock_boot_s() + client->max_key_age_s};
-    memcpy(key->own_point, pair->point, POINT_BYTES);
-    memcpy(key->model_point, model_point, POINT_BYTES);
+        .id = id, .private_key = job->pair.private_key, .expires_s = clock_boot_s() + client->max_key_age_s};
+    key->login = job->login;
+    memcpy(key->own_point, job->pair.point, POINT_BYTES);
+    memcpy(key->response_point, job->response_point, POINT_BYTES);
+    memcpy(key->model_point, job->point, POINT_BYTES);
+    secret_move(&key->scalar, &job->scalar);
     return key;
 }
 
 void client_remove_key(struct client_table *table, struct client *client, struct held_key *key)
 {
+    secret_free(&key->scalar);
     *key = client->keys[--client->key_count];
+    client->keys[client->key_count] = (struct held_key){0};
     table->keys--;
 }

@@ -7,14 +7,16 @@
 #include <sys/types.h>
 
 #include "crypto/point.h"
-#include "hsm/key.h"
+#include "hsm/queue.h"
 #include "keyipc/keyipc.h"
 
 struct held_key {
     uint64_t id; /* random, not 0 */
     CK_OBJECT_HANDLE private_key;
     uint32_t login; /* of the pool, see queue.h */
-    uint8_t own_point[POINT_BYTES], model_point[POINT_BYTES];
+    uint8_t own_point[POINT_BYTES], response_point[POINT_BYTES], model_point[POINT_BYTES];
+    struct secret
+        scalar;        /* of response_point with session custody; else empty: the token's private_key is it */
     int64_t expires_s; /* clock_boot_s */
     uint64_t derives;
     uint32_t running;       /* derives that are queued or run: it is not destroyed before they end */
@@ -30,6 +32,7 @@ struct client {
     uint64_t control; /* connection id; 0 when it is gone and only keys remain to be destroyed */
     uint8_t join[KEYIPC_JOIN_BYTES];
     uid_t uid;
+    uint8_t custody; /* enum keyipc_custody in force: the stricter of its wish and ours */
     uint32_t max_key_age_s;
     struct held_key *keys; /* room for max_keys */
     size_t key_count;
@@ -47,7 +50,7 @@ void client_table_free(struct client_table *table);
 
 /* A client for a control connection's HELLO. ERR_FORBIDDEN when its join secret is in use, ERR_MEMORY. */
 struct client *client_begin(struct client_table *table, uint64_t control, uid_t uid,
-                            const struct keyipc_hello *hello, uint32_t max_key_age_s,
+                            const struct keyipc_hello *hello, uint8_t custody, uint32_t max_key_age_s,
                             struct err *err) MUST_CHECK;
 /* The client that a worker of uid joins by this secret, NULL when there is none. Constant time in the secret. */
 struct client *client_join(const struct client_table *table, const uint8_t join[static KEYIPC_JOIN_BYTES],
@@ -57,9 +60,8 @@ struct client *client_find(const struct client_table *table, uint64_t id);
 void client_reap(struct client_table *table);
 
 struct held_key *client_key(struct client *client, uint64_t key_id);
-/* Room must have been reserved (table->keys). */
-struct held_key *client_add_key(struct client *client, const struct key_pair *pair,
-                                const uint8_t model_point[static POINT_BYTES], struct err *err) MUST_CHECK;
+/* Of a finished OPEN, whose scalar is moved in. Room must have been reserved (table->keys). */
+struct held_key *client_add_key(struct client *client, struct job *job, struct err *err) MUST_CHECK;
 void client_remove_key(struct client_table *table, struct client *client, struct held_key *key);
 
 #endif

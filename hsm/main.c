@@ -145,6 +145,13 @@ static bool serve(struct options *o, struct err *err)
         key_sweep(&token, &keys, token.instance.dead[i]);
     }
     instance_swept(&token.instance);
+    if (o->server.custody == KEYIPC_CUSTODY_SESSION) {
+        log_warn("custody session: the token makes and roots each session's key; what opens its answers "
+                 "lives in this "
+                 "process's locked memory until rotation");
+    } else {
+        log_info("custody token: every operation with a private key happens in the token");
+    }
     bool ok = selftest_token(&token, &keys, NULL, err) &&
               server_run(&o->server, &token, &keys, o->threads, report_ready, err);
     key_destroy_all(&token, &keys);

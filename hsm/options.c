@@ -79,10 +79,9 @@ static bool set_state_dir(struct options *o, const char *value, struct err *err)
 
 static bool set_custody(struct options *o, const char *value, struct err *err)
 {
-    return strcmp(value, "token") == 0 ||
-           bad(err, strcmp(value, "session") == 0
-                        ? "session custody is not available in this version; use token"
-                        : "must be token or session");
+    bool session = strcmp(value, "session") == 0;
+    o->server.custody = session ? KEYIPC_CUSTODY_SESSION : KEYIPC_CUSTODY_TOKEN;
+    return session || strcmp(value, "token") == 0 || bad(err, "must be token or session");
 }
 
 static bool set_module_env(struct options *o, const char *value, struct err *err)
@@ -214,7 +213,10 @@ static const struct row {
     {"token", "token", "URI", "RFC 7512 URI of the token; needed when there are several", set_token},
     {"pin-file", "token", "FILE", "the PIN (else the URI's pin-source, else asked on the terminal)",
      set_pin_file},
-    {"custody", "token", "token", "where private keys are used", set_custody},
+    {"custody", "token", "token|session",
+     "where answers are opened: by the token, or by a key in the keyholder's memory that the token roots "
+     "(token)",
+     set_custody},
     {"sessions", "token", "N", "sessions that derive, one thread each (4)", set_sessions},
     {"token-timeout", "token", "SECONDS", "a call to the token that takes longer ends the keyholder (20)",
      set_token_timeout},
@@ -367,6 +369,7 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
     bool given[ROWS] = {false};
     *o = (struct options){
         .server = {.channel = -1,
+                   .custody = KEYIPC_CUSTODY_TOKEN,
                    .signals = -1,
                    .max_key_age_s = MAX_KEY_AGE_S,
                    .max_keys = LIMIT_KEYHOLDER_KEYS},

@@ -21,6 +21,7 @@ void job_free(struct job *job)
 {
     if (job != NULL) {
         secret_free(&job->key);
+        secret_free(&job->scalar);
         mem_free(job);
     }
 }
@@ -198,6 +199,7 @@ static void work_on(struct worker *w, struct job *job)
         pthread_mutex_lock(&p->lock);
         p->busy--;
         if (job->type == JOB_OPEN && job->ok && job->login != p->login) {
+            secret_free(&job->scalar);
             secret_free(&job->key); /* lost by another thread while this one worked */
             job->ok = err_set(&job->err, ERR_TOKEN, "the token was lost while the key was made");
         }

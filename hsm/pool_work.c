@@ -1,10 +1,14 @@
 /* What a thread of the pool does with the token. No lock is held here. */
 #include "hsm/pool_private.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/log.h"
+#include "crypto/hash.h"
 #include "hsm/ckr.h"
 #include "hsm/derive.h"
+#include "hsm/session_key.h"
 
 static CK_SESSION_HANDLE session_of(const struct worker *w)
 {
@@ -26,6 +30,22 @@ static bool renew_session(struct worker *w)
     return rv == CKR_OK;
 }
 
+/* The request key, and with session custody what answers will be opened by. */
+static bool root_session(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job, bool *dirty,
+                         CK_RV *rv)
+{
+    struct secret z = SECRET_EMPTY;
+    bool ok = derive_shared_secret(w->pool->token->module, session_of(w), private_key, job->point, &z, dirty,
+                                   rv, &job->err) &&
+              hash_protocol_key(&job->key, &z, &job->err) &&
+              session_key_make(&job->scalar, job->response_point, &z, &job->err);
+    secret_free(&z);
+    if (!ok) {
+        secret_free(&job->key);
+    }
+    return ok;
+}
+
 /* Derives with at most one repetition: after a dead session on a new one, after a device's hiccup too, but for the
  * first thread, whose session holds all keys: on the same. */
 static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job)
@@ -34,8 +54,9 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
         bool dirty;
         CK_RV rv;
         int64_t began = clock_boot_ns();
-        job->ok = derive_key(w->pool->token->module, session_of(w), private_key, job->point, &job->key,
-                             &dirty, &rv, &job->err);
+        job->ok = job->session_custody ? root_session(w, private_key, job, &dirty, &rv)
+                                       : derive_key(w->pool->token->module, session_of(w), private_key,
+                                                    job->point, &job->key, &dirty, &rv, &job->err);
         job->took_ns[KEYIPC_TIMED_DERIVE] += clock_boot_ns() - began;
         if (job->ok) {
             return true;
@@ -69,6 +90,7 @@ static bool open_key(struct worker *w, struct job *job)
         p->restart = p->restart || ckr_class(rv) == CKR_CLASS_DEVICE;
         return !ckr_is_loss(rv);
     }
+    memcpy(job->response_point, job->pair.point, POINT_BYTES);
     bool there = derive(w, job->pair.private_key, job);
     if (!job->ok) {
         if (there) {

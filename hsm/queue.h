@@ -32,12 +32,15 @@ struct job {
         login; /* the pool's login count when the key was made: a later login does not know its handles */
     CK_OBJECT_HANDLE private_key;
     uint8_t point[POINT_BYTES];
+    bool session_custody; /* OPEN: make the scalar that opens answers here */
 
     int64_t took_ns[KEYIPC_TIMED_COUNT]; /* by what was done for it; 0: was not */
 
     bool ok; /* result */
     struct key_pair pair;
     struct secret key;
+    struct secret scalar; /* OPEN with session custody, and its public half */
+    uint8_t response_point[POINT_BYTES];
     struct err err; /* when not ok */
 };
 

@@ -81,7 +81,7 @@ static void finish_open(struct server *s, struct connection *c, struct job *job)
     if (!job->ok) {
         s->clients.keys--;
     } else if (client == NULL || client->control == 0 || c == NULL ||
-               (key = client_add_key(client, &job->pair, job->point, &job->err)) == NULL) {
+               (key = client_add_key(client, job, &job->err)) == NULL) {
         s->clients.keys--;
         job->ok = false;
         destroy_orphan(s, job);
@@ -93,12 +93,11 @@ static void finish_open(struct server *s, struct connection *c, struct job *job)
         connection_answer_error(c, job->request_id, &job->err);
         return;
     }
-    key->login = job->login;
     struct keyipc_message m = {.op = KEYIPC_OPEN | KEYIPC_ANSWER, .request_id = job->request_id};
     m.u.open_answer.key_id = key->id;
     m.u.open_answer.request_key = job->key;
     memcpy(m.u.open_answer.client_point, job->pair.point, POINT_BYTES);
-    memcpy(m.u.open_answer.response_point, job->pair.point, POINT_BYTES);
+    memcpy(m.u.open_answer.response_point, job->response_point, POINT_BYTES);
     connection_answer(c, &m);
 }
 

@@ -11,6 +11,7 @@
 struct server_options {
     const char *socket_path; /* NULL: none */
     int channel;             /* the supervisor's descriptor (keyipc/start.h), -1: none */
+    uint8_t custody;         /* enum keyipc_custody: the weakest that a client may have */
     int signals;             /* signalfd with SIGTERM, SIGINT and SIGHUP */
     uint32_t max_key_age_s;
     uint64_t max_derives;              /* of one key; 0: no limit */

@@ -14,6 +14,8 @@ struct server {
     struct connection *connections[LIMIT_KEYHOLDER_CONNECTIONS];
     size_t connection_count;
     uint64_t last_connection;
+    struct histogram software; /* derivations of session custody */
+    uint64_t software_derives;
     uint32_t login; /* of the pool, that all held keys belong to */
     char label[33];
     int listener; /* -1: none */

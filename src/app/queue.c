@@ -198,7 +198,8 @@ static struct response_key *find_key(struct queue *q, const uint8_t *point, stru
 static bool point_is_reflected(const struct session *session, const uint8_t *point)
 {
     return memcmp(point, session->model_point, POINT_BYTES) == 0 ||
-           memcmp(point, session->client_point, POINT_BYTES) == 0;
+           memcmp(point, session->client_point, POINT_BYTES) == 0 ||
+           memcmp(point, session->response_point, POINT_BYTES) == 0;
 }
 
 static bool add_keys(struct queue *q, struct queued_event *item, struct err *err)

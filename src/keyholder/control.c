@@ -302,6 +302,7 @@ bool keyholder_open(struct keyholder_control *c, const uint8_t model_point[stati
     out->key.id = answer->key_id;
     out->key.generation = call->generation;
     memcpy(out->client_point, answer->client_point, POINT_BYTES);
+    memcpy(out->response_point, answer->response_point, POINT_BYTES);
     secret_move(&out->request_key, &answer->request_key);
     call_free(call);
     return true;

@@ -31,8 +31,9 @@ struct keyholder_key {
 
 struct keyholder_opened {
     struct keyholder_key key;
-    uint8_t client_point[POINT_BYTES];
-    struct secret request_key; /* AEAD_KEY_BYTES */
+    uint8_t client_point[POINT_BYTES];   /* of the token's pair: belongs to request_key */
+    uint8_t response_point[POINT_BYTES]; /* that answers are to be sealed to; with token custody the same */
+    struct secret request_key;           /* AEAD_KEY_BYTES */
 };
 
 struct keyholder_state {

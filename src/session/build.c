@@ -22,9 +22,10 @@ struct session *session_build(const struct sessions_options *options, const char
     memcpy(s->model, model, strlen(model) + 1);
     memcpy(s->model_point, evidence->model_point, POINT_BYTES);
     memcpy(s->client_point, opened->client_point, POINT_BYTES);
+    memcpy(s->response_point, opened->response_point, POINT_BYTES);
     memcpy(s->signing_address, evidence->signing_address, ETH_ADDRESS_BYTES);
     hex_str(s->model_key_hex, s->model_point, POINT_BYTES);
-    hex_str(s->client_key_hex, s->client_point, POINT_BYTES);
+    hex_str(s->client_key_hex, s->response_point, POINT_BYTES);
     secret_move(&s->request_key, &opened->request_key);
     s->shared = shared;
     s->free_shared = options->free_shared;

@@ -18,9 +18,10 @@ struct session {
     struct keyholder_key key;
     char model[LIMIT_MODEL_ID_BYTES + 1];
     char model_key_hex[POINT_HEX_CHARS + 1]; /* the attested string, lower case with 04: the header's value */
-    char client_key_hex[POINT_HEX_CHARS + 1];
+    char client_key_hex[POINT_HEX_CHARS + 1]; /* response_point: the header's value */
     uint8_t model_point[POINT_BYTES];
-    uint8_t client_point[POINT_BYTES];
+    uint8_t client_point[POINT_BYTES];   /* that each sealed field of a request carries */
+    uint8_t response_point[POINT_BYTES]; /* that answers are sealed to; with token custody the same */
     uint8_t signing_address[ETH_ADDRESS_BYTES];
     struct secret request_key; /* AEAD_KEY_BYTES */
     void *shared;              /* what the app keeps with a session: the set of seen fields */

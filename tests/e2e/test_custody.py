@@ -2,11 +2,12 @@
 
 import json
 import threading
+import time
 
 import pytest
 
 from harness.process import wait_until
-from harness.stack import chat_body, read_events, text_of
+from harness.stack import MODELS, chat_body, read_events, text_of
 
 
 class Mock:
@@ -79,3 +80,36 @@ def test_slow_token_is_shared(start_proxy, mock):
     rows = proxy.metrics()
     assert rows['e2ee_proxy_token_seconds_bucket{op="derive",le="0.01"}'] == 0
     assert rows['e2ee_proxy_token_seconds_count{op="generate"}'] >= 1
+
+
+def test_session_custody(start_proxy, mock, sim):
+    """The token is asked once for a session, not for each chunk: 100 ms a derivation do not show in a stream."""
+    proxy = start_proxy("--custody", "session", use_token=mock("derive_slow", MOCK_DERIVE_MS=100, MOCK_SESSIONS=1))
+    assert json.loads(proxy.health()[1])["token"]["custody"] == "session"
+    proxy.daemon.expect_log("custody session")
+    prompt = "very many words " * 40
+    began = time.monotonic()
+    for stream_it in (True, False):
+        status, _, body = proxy.post(chat_body(prompt, stream=stream_it))
+        assert status == 200, body
+    assert time.monotonic() - began < 5
+    whole = json.loads(body)["choices"][0]["message"]["content"]
+    assert whole == f"You said: {prompt}"
+    software = 'e2ee_proxy_token_seconds_count{op="software"}'
+    wait_until("the keyholder's last word", lambda: proxy.metrics()[software] >= 80, 8)
+    rows = proxy.metrics()
+    assert rows['e2ee_proxy_token_seconds_count{op="derive"}'] == 1 and rows["e2ee_proxy_session_custody"] == 1
+
+
+def test_session_custody_with_softhsm(start_proxy, token):
+    """All the simulator's kinds of servers open requests and seal answers to the right points."""
+    proxy = start_proxy("--custody", "session")
+    for model in MODELS:
+        status, _, body = proxy.post(chat_body("a question", model, stream=True))
+        events = read_events(body)
+        assert status == 200 and events[-1] == "[DONE]" and text_of(events) == "You said: a question"
+    for fault in ("reflect-client", "reflect-model", "reflect-request"):
+        status, _, body = proxy.post(chat_body(f"sim:fault={fault},at=1 a question of some length", stream=True))
+        assert read_events(body)[-1]["error"]["code"] == "decryption_failed"
+    assert proxy.stop() == 0
+    assert token.objects() == 0
