@@ -113,3 +113,49 @@ def test_session_custody_with_softhsm(start_proxy, token):
         assert read_events(body)[-1]["error"]["code"] == "decryption_failed"
     assert proxy.stop() == 0
     assert token.objects() == 0
+
+
+def settings(directory, **token):
+    """A configuration file: the keyholder's own options are no flags of serve."""
+    path = directory / "serve.conf"
+    path.write_text("[token]\n" + "".join(f"{name} = {value}\n" for name, value in token.items()))
+    return ["--config", str(path)]
+
+
+def last_error(status, body):
+    """The code of an answer that failed, whether before or in the stream."""
+    if status != 200:
+        return json.loads(body)["error"]["code"]
+    events = read_events(body)
+    assert "[DONE]" not in events, "a failed stream must not look finished"
+    return events[-1]["error"]["code"]
+
+
+@pytest.mark.parametrize("custody", ["token", "session"])
+def test_call_that_never_returns(start_proxy, mock, tmp_path, custody):
+    """The watchdog ends a keyholder that hangs in the module; open streams say so, new ones work with the next keyholder."""
+    after = 40 if custody == "token" else 3
+    proxy = start_proxy("--custody", custody, *settings(tmp_path, token_timeout=2, sessions=4),
+                        use_token=mock("derive_hangs", MOCK_AFTER=after))
+    first = proxy.processes()["keyholder"]
+    answers = ask_many(proxy, "more words than the token has derivations for " * 2, 6)
+    if custody == "session":
+        for model in MODELS[1:]:
+            answers.append(proxy.post(chat_body("a word", model, stream=True), timeout=60))
+    failed = [(status, body) for status, _, body in answers if status != 200 or b"[DONE]" not in body]
+    assert failed, "nothing hung"
+    assert {last_error(*answer) for answer in failed} == {"token_unavailable"}
+    proxy.daemon.expect_log(r"has been in C_DeriveKey for more than 2 s")
+    wait_until("another keyholder", lambda: proxy.processes().get("keyholder", first) != first)
+    wait_until("the token is ready", lambda: proxy.health()[0] == 200)
+    began = time.monotonic()
+    status, _, body = proxy.post(chat_body("short", stream=True))
+    assert status == 200 and text_of(read_events(body)) == "You said: short", body
+    assert time.monotonic() - began < 5
+
+
+def test_module_hangs_at_start(start_proxy, mock, tmp_path):
+    """A module that never comes back from C_Initialize ends the start with a word instead of hanging it."""
+    proxy = start_proxy(*settings(tmp_path, token_timeout=2), use_token=mock("initialize_hangs"), ready=False)
+    assert proxy.daemon.wait(15) == 1
+    assert "C_Initialize" in proxy.log()
