@@ -28,6 +28,7 @@ struct rate {
 
 struct report {
     struct token token;
+    struct instance instance;
     struct key_set keys;
     struct key_attributes attributes;
     struct step steps[STEPS_MAX];
@@ -189,13 +190,17 @@ static void run(struct report *r, const struct options *o)
     struct err err = {0};
     r->ok = true;
     if (!note(r, "protocol", selftest_vector(&err), &err) ||
-        !note(r, "login", token_open(&r->token, &o->token, &err), &err)) {
+        !note(r, "login",
+              instance_take(&r->instance, o->token.state_dir, &err) &&
+                  token_load(&r->token, &o->token, 0, &r->instance, &err) && token_login(&r->token, &err),
+              &err)) {
+        token_close(&r->token);
         return;
     }
-    for (size_t i = 0; i < r->token.instance.dead_count; i++) {
-        key_sweep(&r->token, &r->keys, r->token.instance.dead[i]);
+    for (size_t i = 0; i < r->instance.dead_count; i++) {
+        key_sweep(&r->token, &r->keys, r->instance.dead[i]);
     }
-    instance_swept(&r->token.instance);
+    instance_swept(&r->instance);
     if (note(r, "key pair, ECDH, destroy", selftest_token(&r->token, &r->keys, &r->attributes, &err), &err)) {
         if (r->attributes.sensitive != 1) {
             r->steps[r->step_count - 1].result = "warn";
@@ -204,7 +209,7 @@ static void run(struct report *r, const struct options *o)
         note(r, "rates", measure(r, o->threads, &err), &err);
     }
     key_destroy_all(&r->token, &r->keys);
-    note(r, "nothing left", key_sweep(&r->token, &r->keys, r->token.instance.label) == 0, &err);
+    note(r, "nothing left", key_sweep(&r->token, &r->keys, r->instance.label) == 0, &err);
     token_close(&r->token);
 }
 

@@ -115,6 +115,7 @@ struct held_key *client_add_key(struct client *client, struct job *job, struct e
     struct held_key *key = &client->keys[client->key_count++];
     *key = (struct held_key){
         .id = id, .private_key = job->pair.private_key, .expires_s = clock_boot_s() + client->max_key_age_s};
+    key->unit = job->unit;
     key->login = job->login;
     memcpy(key->own_point, job->pair.point, POINT_BYTES);
     memcpy(key->response_point, job->response_point, POINT_BYTES);

@@ -11,7 +11,8 @@
 #include "keyipc/keyipc.h"
 
 struct held_key {
-    uint64_t id; /* random, not 0 */
+    uint64_t id;  /* random, not 0 */
+    uint8_t unit; /* that it lives in */
     CK_OBJECT_HANDLE private_key;
     uint32_t login; /* of the pool, see queue.h */
     uint8_t own_point[POINT_BYTES], response_point[POINT_BYTES], model_point[POINT_BYTES];

@@ -10,7 +10,7 @@ static void welcome(struct server *s, struct connection *c, struct client *clien
 {
     struct keyipc_message m = {.op = KEYIPC_HELLO | KEYIPC_ANSWER, .request_id = request_id};
     struct pool_state state;
-    pool_state(s->pool, &state);
+    units_state(s->units, s->unit_count, &state);
     c->client = client;
     c->state = CONNECTION_READY;
     m.u.hello_answer.custody = client->custody;
@@ -91,10 +91,14 @@ static bool open_key(struct server *s, struct connection *c, const struct keyipc
     }
     memcpy(job->point, m->u.open.model_point, POINT_BYTES);
     job->session_custody = c->client->custody == KEYIPC_CUSTODY_SESSION;
-    if (!pool_submit(s->pool, job, err)) {
+    size_t unit = units_choose(s->units, s->unit_count, s->last_unit);
+    job->unit = (uint8_t)unit;
+    if (!pool_submit(s->units[unit].pool, job, err)) {
         job_free(job);
         return false;
     }
+    s->last_unit = unit;
+    s->units[unit].held++;
     s->clients.keys++;
     c->pending++;
     return true;
@@ -110,10 +114,10 @@ static struct held_key *usable_key(struct server *s, struct connection *c, uint6
 {
     struct held_key *key = client_key(c->client, id);
     struct pool_state state;
-    if (key != NULL && !key->closing && key->login == s->login) {
+    if (key != NULL && !key->closing && key->login == s->units[key->unit].login) {
         return key;
     }
-    pool_state(s->pool, &state);
+    units_state(s->units, s->unit_count, &state);
     if (state.token != KEYIPC_TOKEN_READY) {
         err_set(err, ERR_TOKEN, "the token is down, and its keys are gone");
     } else {
@@ -132,10 +136,11 @@ static bool derive_in_token(struct server *s, struct connection *c, const struct
     }
     job->key_id = key->id;
     job->stream = m->u.derive.stream_id;
+    job->unit = key->unit;
     job->login = key->login;
     job->private_key = key->private_key;
     memcpy(job->point, m->u.derive.server_point, POINT_BYTES);
-    if (!pool_submit(s->pool, job, err)) {
+    if (!pool_submit(s->units[key->unit].pool, job, err)) {
         job_free(job);
         return false;
     }
@@ -192,7 +197,9 @@ static bool derive(struct server *s, struct connection *c, const struct keyipc_m
 static bool cancel(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
 {
     struct job_list cancelled = {NULL, NULL, 0};
-    pool_cancel_stream(s->pool, c->id, m->u.stream_id, &cancelled);
+    for (size_t i = 0; i < s->unit_count; i++) {
+        pool_cancel_stream(s->units[i].pool, c->id, m->u.stream_id, &cancelled);
+    }
     results_cancelled(s, &cancelled);
     connection_answer_empty(c, KEYIPC_CANCEL, m->request_id);
     return true;
@@ -212,12 +219,26 @@ static bool close_key(struct server *s, struct connection *c, const struct keyip
     return true;
 }
 
+static void put_tokens(const struct server *s, struct keyipc_status_answer *out)
+{
+    out->token_count = (uint8_t)s->unit_count;
+    for (size_t i = 0; i < s->unit_count; i++) {
+        struct keyipc_token *t = &out->tokens[i];
+        struct pool_state state;
+        pool_state(s->units[i].pool, &state);
+        t->state = (uint8_t)state.token;
+        t->keys = (uint32_t)s->units[i].held;
+        memcpy(t->label, state.label, sizeof t->label);
+        memcpy(t->serial, state.serial, sizeof t->serial);
+    }
+}
+
 static bool status(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
 {
     struct keyipc_message answer = {.op = KEYIPC_STATUS | KEYIPC_ANSWER, .request_id = m->request_id};
     struct keyipc_status_answer *out = &answer.u.status_answer;
     struct pool_state state;
-    pool_state(s->pool, &state);
+    units_state(s->units, s->unit_count, &state);
     out->token_state = (uint8_t)state.token;
     out->custody = c->client->custody;
     out->keys_live = (uint32_t)s->clients.keys;
@@ -227,9 +248,7 @@ static bool status(struct server *s, struct connection *c, const struct keyipc_m
     out->failures = state.failures;
     /* Streams wait for the token only where it derives for each chunk. */
     out->derive_ns = c->client->custody == KEYIPC_CUSTODY_TOKEN ? (uint64_t)state.derive_ns : 0;
-    out->token_count = 1;
-    out->tokens[0] = (struct keyipc_token){.state = (uint8_t)state.token, .keys = out->keys_live};
-    memcpy(out->tokens[0].label, s->label, sizeof out->tokens[0].label);
+    put_tokens(s, out);
     memcpy(out->times, state.times, sizeof out->times);
     out->times[KEYIPC_TIMED_SOFTWARE] = s->software;
     connection_answer(c, &answer);

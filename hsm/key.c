@@ -15,7 +15,7 @@ static uint8_t curve[] = {0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a};
 static CK_RV generate(struct token *t, bool on_token, struct key_pair *out)
 {
     CK_BBOOL *token = on_token ? &yes : &no;
-    char *label = t->instance.label;
+    char *label = (char *)(uintptr_t)t->instance->label; /* the interface predates const */
     CK_ULONG label_len = strlen(label);
     CK_ATTRIBUTE public_template[] = {
         {CKA_EC_PARAMS, curve, sizeof curve},
@@ -148,7 +148,7 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
     if (*rv != CKR_OK) {
         /* Some tokens keep the key that they say they could not make; and old ones of ours may fill them. */
         if (!ckr_is_loss(*rv) || *rv == CKR_GENERAL_ERROR) {
-            key_sweep(t, set, t->instance.label);
+            key_sweep(t, set, t->instance->label);
         }
         return explain_generate(t, *rv, err);
     }
@@ -212,7 +212,7 @@ static bool in_set(const struct key_set *set, CK_OBJECT_HANDLE object)
 static size_t sweep_class(struct token *t, const struct key_set *set, const char *label,
                           CK_OBJECT_CLASS class)
 {
-    static CK_OBJECT_HANDLE objects[SWEEP_MAX]; /* one thread only: see the header */
+    CK_OBJECT_HANDLE objects[SWEEP_MAX];
     size_t count, swept = 0;
     CK_ATTRIBUTE wanted[] = {
         {CKA_CLASS, &class, sizeof class},

@@ -136,15 +136,9 @@ static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *
 
 static bool serve(struct options *o, struct err *err)
 {
-    static struct token token;
-    static struct key_set keys;
-    if (!selftest_vector(err) || !token_open(&token, &o->token, err)) {
-        return false;
-    }
-    for (size_t i = 0; i < token.instance.dead_count; i++) {
-        key_sweep(&token, &keys, token.instance.dead[i]);
-    }
-    instance_swept(&token.instance);
+    static struct unit units[KEYIPC_TOKENS_MAX];
+    static struct instance instance;
+    size_t count = 0;
     if (o->server.custody == KEYIPC_CUSTODY_SESSION) {
         log_warn("custody session: the token makes and roots each session's key; what opens its answers "
                  "lives in this "
@@ -152,13 +146,9 @@ static bool serve(struct options *o, struct err *err)
     } else {
         log_info("custody token: every operation with a private key happens in the token");
     }
-    bool ok = selftest_token(&token, &keys, NULL, err) &&
-              server_run(&o->server, &token, &keys, o->threads, report_ready, err);
-    key_destroy_all(&token, &keys);
-    if (token.session != CK_INVALID_HANDLE) {
-        key_sweep(&token, &keys, token.instance.label);
-    }
-    token_close(&token);
+    bool ok = selftest_vector(err) && units_open(units, &count, &o->token, &instance, err) &&
+              server_run(&o->server, units, count, o->threads, report_ready, err);
+    units_close(units, count);
     return ok;
 }
 

@@ -61,43 +61,6 @@ static bool load_functions(struct module *m, const char *path, struct err *err)
     return true;
 }
 
-struct module *module_load(const char *path, struct err *err)
-{
-    struct module *m = mem_calloc(1, sizeof *m);
-    if (m == NULL) {
-        err_set(err, ERR_MEMORY, "no memory to load the PKCS#11 module");
-        return NULL;
-    }
-    m->ecdh = CKM_ECDH1_DERIVE;
-    if (!load_functions(m, path, err)) {
-        mem_free(m);
-        return NULL;
-    }
-    /* Ours first: only so can a module that cannot lock be initialised without; libp11 tolerates "already". */
-    CK_RV rv = initialize(m);
-    if (rv != CKR_OK) {
-        ckr_fail(err, rv, initialize_failed(rv));
-        mem_free(m);
-        return NULL;
-    }
-    if (m->single_threaded) {
-        return m; /* libp11 asks for OS locking and would be refused again */
-    }
-    watchdog_enter("C_Initialize (libp11)");
-    m->finder = PKCS11_CTX_new();
-    if (m->finder == NULL || PKCS11_CTX_load(m->finder, path) != 0) {
-        PKCS11_CTX_free(m->finder);
-        m->finder = NULL;
-    }
-    watchdog_leave();
-    if (m->finder == NULL) {
-        err_set(err, ERR_CONFIG, "libp11 cannot load the PKCS#11 module %s", path);
-        module_close(m);
-        return NULL;
-    }
-    return m;
-}
-
 static void close_finder(struct module *m)
 {
     if (m->finder != NULL) {
@@ -118,14 +81,142 @@ static void finalize(struct module *m)
     watchdog_leave();
 }
 
+static struct module *loaded; /* start-up and end only */
+
+/* The module whose functions these are, if it is loaded already under this or another name. */
+static struct module *find_loaded(const CK_FUNCTION_LIST *functions)
+{
+    struct module *m = loaded;
+    while (m != NULL && m->functions != functions) {
+        m = m->next;
+    }
+    return m;
+}
+
+static struct module *keep(struct module *m)
+{
+    pthread_mutex_init(&m->recovery, NULL);
+    m->users = 1;
+    m->next = loaded;
+    loaded = m;
+    return m;
+}
+
+struct module *module_load(const char *path, struct err *err)
+{
+    struct module *m = mem_calloc(1, sizeof *m);
+    if (m == NULL) {
+        err_set(err, ERR_MEMORY, "no memory to load the PKCS#11 module");
+        return NULL;
+    }
+    m->ecdh = CKM_ECDH1_DERIVE;
+    if (!load_functions(m, path, err)) {
+        mem_free(m);
+        return NULL;
+    }
+    struct module *shared = find_loaded(m->functions);
+    if (shared != NULL) {
+        mem_free(m);
+        if (shared->single_threaded) {
+            err_set(err, ERR_CONFIG, "the PKCS#11 module %s cannot lock: it serves one token only", path);
+            return NULL;
+        }
+        shared->users++;
+        return shared;
+    }
+    /* Ours first: only so can a module that cannot lock be initialised without; libp11 tolerates "already". */
+    CK_RV rv = initialize(m);
+    if (rv != CKR_OK) {
+        ckr_fail(err, rv, initialize_failed(rv));
+        mem_free(m);
+        return NULL;
+    }
+    if (m->single_threaded) {
+        return keep(m); /* libp11 asks for OS locking and would be refused again */
+    }
+    watchdog_enter("C_Initialize (libp11)");
+    m->finder = PKCS11_CTX_new();
+    if (m->finder == NULL || PKCS11_CTX_load(m->finder, path) != 0) {
+        PKCS11_CTX_free(m->finder);
+        m->finder = NULL;
+    }
+    watchdog_leave();
+    if (m->finder == NULL) {
+        err_set(err, ERR_CONFIG, "libp11 cannot load the PKCS#11 module %s", path);
+        finalize(m);
+        mem_free(m);
+        return NULL;
+    }
+    return keep(m);
+}
+
 void module_close(struct module *m)
 {
-    if (m == NULL) {
+    if (m == NULL || --m->users > 0) {
         return;
     }
+    struct module **at = &loaded;
+    while (*at != m) {
+        at = &(*at)->next;
+    }
+    *at = m->next;
     finalize(m);
     close_finder(m);
+    pthread_mutex_destroy(&m->recovery);
     mem_free(m);
+}
+
+void module_recovery_begin(struct module *m)
+{
+    pthread_mutex_lock(&m->recovery);
+}
+
+void module_recovery_end(struct module *m)
+{
+    pthread_mutex_unlock(&m->recovery);
+}
+
+void module_token_works(struct module *m, bool works)
+{
+    if (works) {
+        atomic_fetch_add(&m->working, 1);
+    } else {
+        atomic_fetch_sub(&m->working, 1);
+    }
+}
+
+bool module_idle(const struct module *m)
+{
+    return atomic_load(&m->working) == 0;
+}
+
+bool module_slot_claimed(const struct module *m, CK_SLOT_ID slot)
+{
+    for (size_t i = 0; i < m->claimed_count; i++) {
+        if (m->claimed[i] == slot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool module_claim_slot(struct module *m, CK_SLOT_ID slot)
+{
+    if (module_slot_claimed(m, slot) || m->claimed_count == KEYIPC_TOKENS_MAX) {
+        return false;
+    }
+    m->claimed[m->claimed_count++] = slot;
+    return true;
+}
+
+void module_release_slot(struct module *m, CK_SLOT_ID slot)
+{
+    for (size_t i = 0; i < m->claimed_count; i++) {
+        if (m->claimed[i] == slot) {
+            m->claimed[i] = m->claimed[--m->claimed_count];
+            return;
+        }
+    }
 }
 
 bool module_restart(struct module *m, struct err *err)
@@ -182,7 +273,7 @@ bool module_find_tokens(struct module *m, struct module_token *tokens, size_t *c
     PKCS11_SLOT *slots = NULL;
     unsigned int slot_count = 0;
     *count = 0;
-    if (m->finder == NULL) {
+    if (m->finder == NULL || m->users > 1) {
         CK_RV rv = module_list_tokens(m, tokens, count);
         return rv == CKR_OK || ckr_fail(err, rv, "C_GetSlotList");
     }

@@ -14,13 +14,27 @@
 
 struct module;
 
-/* Loads path and initialises it with OS locking, in a process that will never fork again. */
+/* Loads path and initialises it with OS locking, in a process that will never fork again. Several tokens may use one
+ * module, which is one state for the process (C_Finalize ends it for all): who loads it again gets the same. Start-up, one
+ * thread. */
 struct module *module_load(const char *path, struct err *err) MUST_CHECK;
-/* C_Finalize. The code stays mapped: SoftHSM 2.6.1 crashes when it is unloaded after OpenSSL, so the caller ends by
- * _exit. NULL is fine. */
+/* C_Finalize, when the last of its tokens closes. The code stays mapped: SoftHSM 2.6.1 crashes when it is unloaded after
+ * OpenSSL, so the caller ends by _exit. NULL is fine. One thread. */
 void module_close(struct module *m);
 /* C_Finalize and C_Initialize, for a token that is only seen again then. No other thread may be in the module. */
 bool module_restart(struct module *m, struct err *err) MUST_CHECK;
+
+/* Tokens of one module are brought back one at a time: held around every recovery. */
+void module_recovery_begin(struct module *m);
+void module_recovery_end(struct module *m);
+/* Whether a token of the module works: counted by each, left only when none of its threads is in the module any more. */
+void module_token_works(struct module *m, bool works);
+/* True when none does, so that module_restart harms nobody. During a recovery only. */
+bool module_idle(const struct module *m);
+/* Two --token must not get one slot. True: the slot is ours now. Start-up, or during a recovery. */
+bool module_claim_slot(struct module *m, CK_SLOT_ID slot);
+void module_release_slot(struct module *m, CK_SLOT_ID slot);
+bool module_slot_claimed(const struct module *m, CK_SLOT_ID slot);
 /* The module cannot lock (CKR_CANT_LOCK): one thread only may call it. */
 bool module_single_threaded(const struct module *m);
 /* Derives by CKM_ECDH1_COFACTOR_DERIVE from now on: the same on a curve of cofactor 1. */
@@ -36,7 +50,8 @@ struct module_token {
 };
 #define MODULE_TOKENS_MAX 64
 
-/* Tokens that are there now: *count of them into tokens[MODULE_TOKENS_MAX]. By libp11: start-up, one thread. */
+/* Tokens that are there now: *count of them into tokens[MODULE_TOKENS_MAX]. By libp11 for the module's first token, whose
+ * sessions it would close later: start-up, one thread. */
 bool module_find_tokens(struct module *m, struct module_token *tokens, size_t *count,
                         struct err *err) MUST_CHECK;
 /* The same by C_GetSlotList, for looking again later. */

@@ -3,15 +3,24 @@
 #define E2EE_HSM_MODULE_PRIVATE_H
 
 #include <libp11.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "hsm/module.h"
 #include "hsm/watchdog.h"
+#include "keyipc/keyipc.h"
 
 struct module {
     CK_FUNCTION_LIST *functions;
     PKCS11_CTX *finder; /* libp11's own load; NULL after module_restart, and where there are no locks */
     bool single_threaded;
     CK_MECHANISM_TYPE ecdh;
+    struct module *next; /* of all that are loaded */
+    unsigned users;      /* tokens */
+    pthread_mutex_t recovery;
+    atomic_uint working; /* tokens */
+    CK_SLOT_ID claimed[KEYIPC_TOKENS_MAX];
+    size_t claimed_count;
 };
 
 #endif

@@ -63,8 +63,15 @@ static bool set_module(struct options *o, const char *value, struct err *err)
 
 static bool set_token(struct options *o, const char *value, struct err *err)
 {
-    return (o->token.uri == NULL || bad(err, "only one token is served")) &&
-           set_text(&o->token.uri, value, err);
+    if (o->token.uri_count == KEYIPC_TOKENS_MAX) {
+        return bad(err, "given too often");
+    }
+    for (size_t i = 0; i < o->token.uri_count; i++) {
+        if (strcmp(o->token.uris[i], value) == 0) {
+            return bad(err, "the same one twice");
+        }
+    }
+    return set_text(&o->token.uris[o->token.uri_count], value, err) && ++o->token.uri_count > 0;
 }
 
 static bool set_pin_file(struct options *o, const char *value, struct err *err)
@@ -99,6 +106,15 @@ static bool number(uint64_t *out, const char *value, uint64_t min, uint64_t max,
                    (unsigned long long)max);
 }
 
+/* From 1 on. */
+static bool small_number(unsigned *out, const char *value, unsigned max, struct err *err)
+{
+    uint64_t n;
+    bool ok = number(&n, value, 1, max, err);
+    *out = ok ? (unsigned)n : *out;
+    return ok;
+}
+
 static bool set_connections_fd(struct options *o, const char *value, struct err *err)
 {
     uint64_t n;
@@ -111,32 +127,17 @@ static bool set_connections_fd(struct options *o, const char *value, struct err 
 
 static bool set_sessions(struct options *o, const char *value, struct err *err)
 {
-    uint64_t n;
-    if (!number(&n, value, 1, TOKEN_SESSIONS_MAX, err)) {
-        return false;
-    }
-    o->threads = (unsigned)n;
-    return true;
+    return small_number(&o->threads, value, TOKEN_SESSIONS_MAX, err);
 }
 
 static bool set_token_timeout(struct options *o, const char *value, struct err *err)
 {
-    uint64_t n;
-    if (!number(&n, value, 1, LIMIT_TOKEN_CALL_S, err)) {
-        return false;
-    }
-    o->token_timeout_s = (unsigned)n;
-    return true;
+    return small_number(&o->token_timeout_s, value, LIMIT_TOKEN_CALL_S, err);
 }
 
 static bool set_max_key_age(struct options *o, const char *value, struct err *err)
 {
-    uint64_t n;
-    if (!number(&n, value, 1, MAX_KEY_AGE_S, err)) {
-        return false;
-    }
-    o->server.max_key_age_s = (uint32_t)n;
-    return true;
+    return small_number(&o->server.max_key_age_s, value, MAX_KEY_AGE_S, err);
 }
 
 static bool set_max_derives(struct options *o, const char *value, struct err *err)
@@ -210,7 +211,8 @@ static const struct row {
     {"socket", NULL, "PATH", "listen here for clients of our own user", set_socket},
     {"connections-fd", NULL, "N", "descriptor over which a supervisor sends connections", set_connections_fd},
     {"pkcs11-module", "token", "PATH", "PKCS#11 module (SoftHSM2's)", set_module},
-    {"token", "token", "URI", "RFC 7512 URI of the token; needed when there are several", set_token},
+    {"token", "token", "URI", "RFC 7512 URI of the token; repeatable, then keys are spread over them",
+     set_token},
     {"pin-file", "token", "FILE", "the PIN (else the URI's pin-source, else asked on the terminal)",
      set_pin_file},
     {"custody", "token", "token|session",
@@ -387,6 +389,9 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
     }
     if (!read_file(o, given, err)) {
         return false;
+    }
+    if (o->check && o->token.uri_count > 1) {
+        return err_set(err, ERR_CONFIG, "--check tests one token at a time: name it by --token");
     }
     int modes = (o->server.socket_path != NULL) + (o->server.channel >= 0) + o->check;
     return modes == 1 || err_set(err, ERR_CONFIG, "one of --socket, --connections-fd and --check is needed");

@@ -128,9 +128,12 @@ static void declare_lost(struct pool *p, const struct err *why)
 {
     struct job_list dropped = {NULL, NULL, 0};
     if (p->state == KEYIPC_TOKEN_READY) {
-        log_error("the token is lost (%s); its keys are gone", why->message);
+        log_error("the token is lost: \"%s\" (%s); its keys are gone", p->name, why->message);
         p->state = KEYIPC_TOKEN_DOWN;
         p->login++;
+        if (atomic_fetch_sub(&p->group->ready, 1) == 1) {
+            atomic_store(&p->group->empty_since_ns, clock_boot_ns());
+        }
     }
     p->reason = *why;
     p->reason.kind = ERR_TOKEN;
@@ -142,44 +145,6 @@ static void declare_lost(struct pool *p, const struct err *why)
         finish(p, job);
     }
     wake(&p->workers[0]);
-}
-
-/* First worker, lock held: until the token is back or the pool stops. */
-static void recover(struct worker *w)
-{
-    struct pool *p = w->pool;
-    int64_t began = clock_boot_ns();
-    for (unsigned attempt = 0; !p->stopping && p->state != KEYIPC_TOKEN_READY; attempt++) {
-        struct err err = {0};
-        struct timespec until;
-        while (p->busy > 0 && !p->stopping) { /* a hung one ends the process: watchdog */
-            pthread_mutex_unlock(&p->lock);
-            nanosleep(&(struct timespec){0, 5 * CLOCK_NS_PER_MS}, NULL);
-            pthread_mutex_lock(&p->lock);
-        }
-        pthread_mutex_unlock(&p->lock);
-        bool back = pool_work_recover(p, attempt, &err);
-        pthread_mutex_lock(&p->lock);
-        if (back) {
-            log_info("the token is back");
-            p->state = KEYIPC_TOKEN_READY;
-            err_clear(&p->reason);
-            return;
-        }
-        p->reason = err;
-        if (err.kind == ERR_PIN) {
-            log_error("%s", err.message);
-            _exit(KEYIPC_EXIT_PIN); /* nothing of ours is left: the keys went with the login */
-        }
-        if (clock_boot_ns() - began > POOL_GIVE_UP_S * CLOCK_NS_PER_S) {
-            log_error("the token stays away: %s", err.message);
-            _exit(KEYIPC_EXIT_TOKEN);
-        }
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += attempt < 5 ? 1 : 5;
-        while (!p->stopping && pthread_cond_timedwait(&w->wake, &p->lock, &until) != ETIMEDOUT) {
-        }
-    }
 }
 
 /* Runs job with the lock released. */
@@ -245,7 +210,7 @@ static void *run(void *argument)
         if (job != NULL) {
             work_on(w, job);
         } else if (w->index == 0 && p->state != KEYIPC_TOKEN_READY) {
-            recover(w);
+            pool_recover(w);
         } else if (must_tell(p,
                              POOL_HOLD_NS)) { /* held back, and another thread has taken the queue's last */
             wake_server(p);
@@ -257,13 +222,13 @@ static void *run(void *argument)
     return NULL;
 }
 
-static bool start_threads(struct pool *p, struct err *err)
+static bool start_threads(struct pool *p, unsigned count, struct err *err)
 {
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     int failed = 0;
-    for (p->started = 0; p->started < p->count && failed == 0; p->started += failed == 0) {
+    for (p->started = 0; p->started < count && failed == 0; p->started += failed == 0) {
         struct worker *w = &p->workers[p->started];
         w->pool = p;
         w->index = p->started;
@@ -274,7 +239,8 @@ static bool start_threads(struct pool *p, struct err *err)
     return failed == 0 || err_errno(err, ERR_IO, failed, "cannot start a thread");
 }
 
-struct pool *pool_start(struct token *t, struct key_set *set, unsigned threads, int wake_fd, struct err *err)
+struct pool *pool_start(struct token *t, struct key_set *set, unsigned threads, int wake_fd,
+                        struct pool_group *group, const struct err *down, struct err *err)
 {
     struct pool *p = mem_calloc(1, sizeof *p);
     if (p == NULL || (p->derives = queue_new(LIMIT_KEYHOLDER_QUEUE, err)) == NULL) {
@@ -285,11 +251,21 @@ struct pool *pool_start(struct token *t, struct key_set *set, unsigned threads, 
     p->token = t;
     p->keys = set;
     p->wake_fd = wake_fd;
-    p->state = KEYIPC_TOKEN_READY;
+    p->group = group;
     p->login = 1;
+    p->count = 1;
+    threads = threads < TOKEN_SESSIONS_MAX ? threads : TOKEN_SESSIONS_MAX;
     pthread_mutex_init(&p->lock, NULL);
-    if (!pool_work_open_sessions(p, threads < TOKEN_SESSIONS_MAX ? threads : TOKEN_SESSIONS_MAX, err) ||
-        !start_threads(p, err)) {
+    if (down->kind == ERR_NONE) {
+        pool_ready(p);
+        module_token_works(t->module, true);
+        p->works = true;
+    } else {
+        p->reason = *down;
+        p->state = down->kind == ERR_PIN ? KEYIPC_TOKEN_PIN : KEYIPC_TOKEN_DOWN;
+    }
+    if ((p->state == KEYIPC_TOKEN_READY && !pool_work_open_sessions(p, threads, err)) ||
+        !start_threads(p, p->state == KEYIPC_TOKEN_READY ? p->count : threads, err)) {
         pool_stop(p);
         return NULL;
     }
@@ -393,5 +369,7 @@ void pool_state(struct pool *p, struct pool_state *out)
                                .queued = queue_length(p->derives) + p->serial.count,
                                .derive_ns = p->derive_ns / (p->count > 0 ? p->count : 1)};
     memcpy(out->times, p->times, sizeof out->times);
+    memcpy(out->label, p->name, sizeof out->label);
+    memcpy(out->serial, p->number, sizeof out->serial);
     pthread_mutex_unlock(&p->lock);
 }

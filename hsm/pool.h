@@ -3,10 +3,13 @@
  * derives. All functions are for the server's thread; results come back to it.
  *
  * Loss: when the token, a login or the long-lived session is gone, every queued job fails, all handles are
- * forgotten, and the first thread brings the token back alone, with growing pauses. After POOL_GIVE_UP_S the process ends
- * by KEYIPC_EXIT_TOKEN: a fresh one may see what this one cannot. */
+ * forgotten, and the first thread brings the token back alone, with growing pauses. When no token of the keyholder works
+ * for POOL_GIVE_UP_S the process ends by KEYIPC_EXIT_TOKEN: a fresh one may see what this one cannot. A refused PIN ends the
+ * process too, unless another token works: then only this one stays away. */
 #ifndef E2EE_HSM_POOL_H
 #define E2EE_HSM_POOL_H
+
+#include <stdatomic.h>
 
 #include "hsm/queue.h"
 #include "keyipc/keyipc.h"
@@ -24,15 +27,23 @@ struct pool_state {
     unsigned sessions; /* that derive */
     uint64_t derives, generates, failures;
     size_t queued;
+    char label[KEYIPC_LABEL_BYTES + 1], serial[KEYIPC_SERIAL_BYTES + 1]; /* "" before it was there */
     int64_t
         derive_ns; /* one derivation of many at present: its time, over the sessions that work side by side; 0: none yet */
     struct histogram times[KEYIPC_TIMED_COUNT];
 };
 
+/* All pools of a process. */
+struct pool_group {
+    atomic_uint ready;
+    atomic_llong empty_since_ns; /* when the last one was lost */
+};
+
 /* Opens min(threads, what the token permits) sessions and starts a thread for each. t and set stay the caller's but
- * are the pool's alone until pool_stop. wake_fd is an eventfd that is written when results wait. */
+ * are the pool's alone until pool_stop. wake_fd is an eventfd that is written when results wait. down: why the token
+ * does not work yet, ERR_NONE when it does. */
 struct pool *pool_start(struct token *t, struct key_set *set, unsigned threads, int wake_fd,
-                        struct err *err) MUST_CHECK;
+                        struct pool_group *group, const struct err *down, struct err *err) MUST_CHECK;
 /* Refuses and drops what is queued, waits for what runs, ends the threads, closes their sessions. */
 void pool_stop(struct pool *p);
 

@@ -19,6 +19,7 @@ struct worker {
 struct pool {
     struct token *token;  /* touched by workers only, see pool.h */
     struct key_set *keys; /* the first worker only */
+    struct pool_group *group;
     int wake_fd;
     atomic_uint count; /* sessions that derive; written by the first worker while the token is not READY */
     unsigned started;
@@ -34,12 +35,19 @@ struct pool {
     unsigned busy;   /* workers that are in the module */
     bool stopping;
     enum keyipc_token_state state;
-    struct err reason; /* while not READY */
+    bool works; /* counted by module_token_works; the first worker's */
+    char name[KEYIPC_LABEL_BYTES + 1], number[KEYIPC_SERIAL_BYTES + 1]; /* the token's label and serial */
+    struct err reason;                                                  /* while not READY */
     uint32_t login;
     uint64_t derive_count, generate_count, failure_count;
     int64_t derive_ns; /* of one session, a running mean */
     struct histogram times[KEYIPC_TIMED_COUNT];
 };
+
+/* Under the lock: the token works, and which it is. */
+void pool_ready(struct pool *p);
+/* First worker, lock held: until the token is back, or the pool stops. */
+void pool_recover(struct worker *w);
 
 /* Runs job on w's session. False when the token must be taken for lost; job then holds the reason too. */
 bool pool_work_run(struct worker *w, struct job *job);

@@ -8,6 +8,7 @@
 #include "crypto/hash.h"
 #include "hsm/ckr.h"
 #include "hsm/derive.h"
+#include "hsm/selftest.h"
 #include "hsm/session_key.h"
 
 static CK_SESSION_HANDLE session_of(const struct worker *w)
@@ -157,7 +158,10 @@ bool pool_work_recover(struct pool *p, unsigned attempt, struct err *err)
     if (!token_recover(t, atomic_exchange(&p->restart, false) || attempt > 0, err)) {
         return false;
     }
-    key_sweep(t, p->keys, t->instance.label);
+    key_sweep(t, p->keys, t->instance->label);
+    if (!t->tested && !(t->tested = selftest_token(t, p->keys, NULL, err))) {
+        return false; /* a device that was not there before */
+    }
     if (!pool_work_open_sessions(p, wanted, err)) {
         return false;
     }

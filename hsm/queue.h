@@ -26,6 +26,7 @@ struct job {
     uint64_t connection; /* who asked; answers for a connection that is gone are dropped */
     uint32_t request_id; /* of its request */
     uint64_t client;     /* whose key it is */
+    uint8_t unit;        /* hsm/unit.h: whose pool it goes to */
     uint64_t key_id;     /* the client's name for it; 0 for OPEN */
     uint64_t stream;     /* DERIVE: round robin and CANCEL */
     uint32_t

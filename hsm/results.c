@@ -14,9 +14,10 @@ static void destroy_orphan(struct server *s, const struct job *open)
         return; /* it stays in the key set: destroyed at exit at the latest */
     }
     job->type = JOB_DESTROY;
+    job->unit = open->unit;
     job->login = open->login;
     job->private_key = open->pair.private_key;
-    if (!pool_submit(s->pool, job, &err)) {
+    if (!pool_submit(s->units[job->unit].pool, job, &err)) {
         job_free(job);
     }
 }
@@ -28,6 +29,7 @@ static void key_is_gone(struct server *s, struct client *client, struct held_key
         connection_answer_empty(c, KEYIPC_CLOSE, key->close_request);
         c->pending--;
     }
+    s->units[key->unit].held--;
     client_remove_key(&s->clients, client, key);
 }
 
@@ -41,10 +43,11 @@ static void destroy_key(struct server *s, struct client *client, struct held_key
     job->type = JOB_DESTROY;
     job->client = client->id;
     job->key_id = key->id;
+    job->unit = key->unit;
     job->login = key->login;
     job->private_key = key->private_key;
     key->destroying = true;
-    if (!pool_submit(s->pool, job, &err)) {
+    if (!pool_submit(s->units[job->unit].pool, job, &err)) {
         job_free(job);
         key_is_gone(s, client, key); /* the token is down: its keys are */
     }
@@ -78,13 +81,15 @@ static void finish_open(struct server *s, struct connection *c, struct job *job)
 {
     struct client *client = client_find(&s->clients, job->client);
     struct held_key *key = NULL;
-    if (!job->ok) {
+    bool made = job->ok;
+    if (!made || client == NULL || client->control == 0 || c == NULL ||
+        (key = client_add_key(client, job, &job->err)) == NULL) {
         s->clients.keys--;
-    } else if (client == NULL || client->control == 0 || c == NULL ||
-               (key = client_add_key(client, job, &job->err)) == NULL) {
-        s->clients.keys--;
+        s->units[job->unit].held--;
         job->ok = false;
-        destroy_orphan(s, job);
+        if (made) {
+            destroy_orphan(s, job);
+        }
     }
     if (c == NULL) {
         return;
@@ -101,8 +106,20 @@ static void finish_open(struct server *s, struct connection *c, struct job *job)
     connection_answer(c, &m);
 }
 
-static void finish_derive(struct server *s, struct connection *c, const struct job *job)
+/* Is the job's key lost with its token, while another token can make a new one? */
+static bool key_moved_on(struct server *s, const struct job *job)
 {
+    struct pool_state own, all;
+    pool_state(s->units[job->unit].pool, &own);
+    units_state(s->units, s->unit_count, &all);
+    return own.login != job->login && all.token == KEYIPC_TOKEN_READY && own.token != KEYIPC_TOKEN_READY;
+}
+
+static void finish_derive(struct server *s, struct connection *c, struct job *job)
+{
+    if (!job->ok && job->err.kind == ERR_TOKEN && key_moved_on(s, job)) {
+        job->err.kind = ERR_KEY_GONE; /* the client need not wait for the token to come back */
+    }
     if (c != NULL && job->ok) {
         struct keyipc_message m = {.op = KEYIPC_DERIVE | KEYIPC_ANSWER, .request_id = job->request_id};
         m.u.derive_answer.response_key = job->key;
@@ -142,30 +159,38 @@ static void finish(struct server *s, struct job *job)
 }
 
 /* Keys of a login that is over: nothing is left of them in the token, or the sweep after the next login takes it. */
-static void drop_lost_keys(struct server *s)
+static void drop_lost_keys(struct server *s, size_t unit)
 {
     for (struct client *client = s->clients.first; client != NULL; client = client->next) {
         for (size_t i = client->key_count; i-- > 0;) {
-            if (client->keys[i].login != s->login) {
+            if (client->keys[i].unit == unit && client->keys[i].login != s->units[unit].login) {
                 key_is_gone(s, client, &client->keys[i]);
             }
         }
     }
 }
 
-void results_collect(struct server *s)
+static void collect(struct server *s, size_t unit)
 {
+    struct unit *u = &s->units[unit];
     struct job_list done = {NULL, NULL, 0};
     struct pool_state state;
-    pool_results(s->pool, &done);
+    pool_results(u->pool, &done);
     for (struct job *job; (job = job_list_take(&done)) != NULL;) {
         finish(s, job);
         job_free(job);
     }
-    pool_state(s->pool, &state);
-    if (state.login != s->login) {
-        s->login = state.login;
-        drop_lost_keys(s);
+    pool_state(u->pool, &state);
+    if (state.login != u->login) {
+        u->login = state.login;
+        drop_lost_keys(s, unit);
+    }
+}
+
+void results_collect(struct server *s)
+{
+    for (size_t i = 0; i < s->unit_count; i++) {
+        collect(s, i);
     }
     client_reap(&s->clients);
 }
@@ -198,7 +223,9 @@ static void end_client(struct server *s, struct client *client)
 void results_connection_gone(struct server *s, struct connection *c)
 {
     struct job_list dropped = {NULL, NULL, 0};
-    pool_cancel_connection(s->pool, c->id, &dropped);
+    for (size_t i = 0; i < s->unit_count; i++) {
+        pool_cancel_connection(s->units[i].pool, c->id, &dropped);
+    }
     results_cancelled(s, &dropped);
     if (c->client != NULL && c->client->control == c->id) {
         end_client(s, c->client);

@@ -160,13 +160,35 @@ static void loop(struct server *s)
     }
 }
 
-bool server_run(const struct server_options *options, struct token *t, struct key_set *set, unsigned threads,
+static bool start_pools(struct server *s, unsigned threads, struct err *err)
+{
+    for (size_t i = 0; i < s->unit_count; i++) {
+        struct unit *u = &s->units[i];
+        u->login = 1;
+        u->pool = pool_start(&u->token, &u->keys, threads, s->wake_fd, &s->group, &u->down, err);
+        if (u->pool == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void stop_pools(struct server *s)
+{
+    for (size_t i = 0; i < s->unit_count; i++) {
+        if (s->units[i].pool != NULL) {
+            pool_stop(s->units[i].pool);
+            s->units[i].pool = NULL;
+        }
+    }
+}
+
+bool server_run(const struct server_options *options, struct unit *units, size_t unit_count, unsigned threads,
                 void (*ready)(const struct server_options *), struct err *err)
 {
-    struct server s = {.options = options, .token = t, .listener = -1, .login = 1};
+    struct server s = {.options = options, .units = units, .unit_count = unit_count, .listener = -1};
     bool ok = false;
     client_table_init(&s.clients, options->max_keys);
-    snprintf(s.label, sizeof s.label, "%s", t->found.label);
     s.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s.wake_fd < 0) {
         return err_errno(err, ERR_IO, errno, "cannot make an eventfd");
@@ -174,18 +196,15 @@ bool server_run(const struct server_options *options, struct token *t, struct ke
     if (options->socket_path != NULL && (s.listener = listen_open(options, err)) < 0) {
         goto out;
     }
-    s.pool = pool_start(t, set, threads, s.wake_fd, err);
-    if (s.pool == NULL) {
+    if (!start_pools(&s, threads, err)) {
         goto out;
     }
     ready(options);
     loop(&s);
-    listen_close(options, s.listener);
-    s.listener = -1;
-    pool_stop(s.pool);
     ok = true;
 out:
     listen_close(options, s.listener);
+    stop_pools(&s);
     for (size_t i = 0; i < s.connection_count; i++) {
         connection_free(s.connections[i]);
     }

@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include "hsm/pool.h"
+#include "hsm/unit.h"
 
 #define SERVER_ALLOW_MAX 32
 
@@ -21,9 +21,9 @@ struct server_options {
     size_t allow_uid_count, allow_gid_count;
 };
 
-/* Serves until a signal or the end of the channel. Starts the pool on t and set and has stopped it when it returns; keys
- * are then still in set. ready() is called once connections are accepted. */
-bool server_run(const struct server_options *options, struct token *t, struct key_set *set, unsigned threads,
+/* Serves until a signal or the end of the channel. Starts the units' pools and has stopped them when it returns; keys
+ * are then still in their sets. ready() is called once connections are accepted. */
+bool server_run(const struct server_options *options, struct unit *units, size_t unit_count, unsigned threads,
                 void (*ready)(const struct server_options *), struct err *err) MUST_CHECK;
 
 #endif

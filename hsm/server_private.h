@@ -8,18 +8,17 @@
 
 struct server {
     const struct server_options *options;
-    struct token *token; /* its label only; the pool's otherwise */
-    struct pool *pool;
+    struct unit *units;
+    size_t unit_count, last_unit; /* last: that a key was made in */
+    struct pool_group group;
     struct client_table clients;
     struct connection *connections[LIMIT_KEYHOLDER_CONNECTIONS];
     size_t connection_count;
     uint64_t last_connection;
     struct histogram software; /* derivations of session custody */
     uint64_t software_derives;
-    uint32_t login; /* of the pool, that all held keys belong to */
-    char label[33];
     int listener; /* -1: none */
-    int wake_fd;  /* eventfd of the pool */
+    int wake_fd;  /* eventfd of the pools */
 };
 
 /* Handles every whole frame in c->in that c may have handled now. True when it stopped before the last one. */

@@ -130,35 +130,63 @@ static bool can_derive(struct token *t, struct err *err)
     return can(t, CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", err);
 }
 
-static bool find(struct token *t, struct err *err)
+/* Of what is there, what no other --token has. */
+static size_t drop_claimed(const struct token *t, struct module_token *tokens, size_t count)
 {
-    struct module_token tokens[MODULE_TOKENS_MAX];
-    CK_INFO library;
-    size_t count;
-    module_library_info(t->module, &library);
-    return module_find_tokens(t->module, tokens, &count, err) &&
-           slot_choose(&t->found, tokens, count, t->uri, &library, err) &&
-           can(t, CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", err) && can_derive(t, err);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!module_slot_claimed(t->module, tokens[i].slot)) {
+            tokens[kept++] = tokens[i];
+        }
+    }
+    return kept;
 }
 
-bool token_open(struct token *t, const struct token_options *options, struct err *err)
+/* The one token that the URI names, and whether it can do what is needed. */
+static bool choose(struct token *t, struct module_token *tokens, size_t count, struct err *err)
 {
-    *t = (struct token){.session = CK_INVALID_HANDLE, .max_sessions = 1, .instance = {.lock = -1}};
-    if (!instance_take(&t->instance, options->state_dir, err)) {
+    CK_INFO library;
+    module_library_info(t->module, &library);
+    count = drop_claimed(t, tokens, count);
+    if (!slot_choose(&t->found, tokens, count, t->uri, &library, err) ||
+        !can(t, CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", err) || !can_derive(t, err)) {
         return false;
     }
-    if (options->uri != NULL && (t->uri = uri_parse(options->uri, err)) == NULL) {
+    t->claimed = module_claim_slot(t->module, t->found.slot);
+    t->known = true;
+    t->tested = false;
+    return true;
+}
+
+bool token_load(struct token *t, const struct token_options *options, size_t index,
+                const struct instance *instance, struct err *err)
+{
+    const char *uri = index < options->uri_count ? options->uris[index] : NULL, *path = options->module_path;
+    *t = (struct token){.session = CK_INVALID_HANDLE, .max_sessions = 1, .instance = instance};
+    if (uri != NULL && (t->uri = uri_parse(uri, err)) == NULL) {
         return false;
     }
-    const char *path = options->module_path;
     if (path == NULL && t->uri != NULL) {
         path = uri_module_path(t->uri);
     }
-    t->pin.file = options->pin_file != NULL || t->uri == NULL ? options->pin_file : uri_pin_file(t->uri);
+    t->pin.file = t->uri != NULL ? uri_pin_file(t->uri) : NULL;
+    if (t->pin.file == NULL) {
+        t->pin.file = options->pin_file;
+    }
     t->pin.state_dir = options->state_dir;
     t->module = module_load(path != NULL ? path : DEFAULT_MODULE, err);
-    if (t->module == NULL || !find(t, err) || !open_and_login(t, err)) {
+    if (t->module == NULL) {
         token_close(t);
+    }
+    return t->module != NULL;
+}
+
+bool token_login(struct token *t, struct err *err)
+{
+    struct module_token tokens[MODULE_TOKENS_MAX];
+    size_t count;
+    if (!module_find_tokens(t->module, tokens, &count, err) || !choose(t, tokens, count, err) ||
+        !open_and_login(t, err)) {
         return false;
     }
     log_info("token \"%s\", serial %s, slot %lu: logged in", t->found.label, t->found.serial, t->found.slot);
@@ -178,34 +206,62 @@ void token_close(struct token *t)
     t->session = CK_INVALID_HANDLE;
 }
 
+static const struct module_token *same_device(const struct token *t, const struct module_token *tokens,
+                                              size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(tokens[i].serial, t->found.serial) == 0 && strcmp(tokens[i].label, t->found.label) == 0) {
+            return &tokens[i];
+        }
+    }
+    return NULL;
+}
+
 static bool find_again(struct token *t, struct err *err)
 {
-    struct module_token tokens[MODULE_TOKENS_MAX];
+    struct module_token tokens[MODULE_TOKENS_MAX], before = t->found;
     size_t count;
     CK_RV rv = module_list_tokens(t->module, tokens, &count);
     if (rv != CKR_OK) {
         return ckr_fail(err, rv, "C_GetSlotList");
     }
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(tokens[i].serial, t->found.serial) == 0 && strcmp(tokens[i].label, t->found.label) == 0) {
-            t->found = tokens[i];
-            return true;
-        }
+    if (t->claimed) {
+        module_release_slot(t->module, t->found.slot);
+        t->claimed = false;
     }
-    return err_set(err, ERR_TOKEN, "the token \"%s\" (serial %s) is not there", t->found.label,
-                   t->found.serial);
+    const struct module_token *same = t->known ? same_device(t, tokens, count) : NULL;
+    if (same != NULL) {
+        t->found = *same;
+        t->claimed = module_claim_slot(t->module, t->found.slot);
+        return true;
+    }
+    if (t->known && (t->uri == NULL || uri_names_serial(t->uri))) {
+        return err_set(err, ERR_TOKEN, "the token \"%s\" (serial %s) is not there", t->found.label,
+                       t->found.serial);
+    }
+    if (!choose(t, tokens, count, err)) {
+        t->found = before;
+        return false;
+    }
+    if (before.serial[0] != '\0') {
+        log_warn("token \"%s\", serial %s, takes the place of serial %s", t->found.label, t->found.serial,
+                 before.serial);
+    }
+    return true;
 }
 
 bool token_recover(struct token *t, bool thorough, struct err *err)
 {
-    if (t->pin.file == NULL && (t->found.info.flags & CKF_LOGIN_REQUIRED) != 0 &&
+    if (t->pin.file == NULL && (!t->known || (t->found.info.flags & CKF_LOGIN_REQUIRED) != 0) &&
         (t->found.info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0) {
         return err_set(err, ERR_PIN,
                        "the PIN was typed and is not kept: start the keyholder again to type it");
     }
-    module_close_all_sessions(t->module, t->found.slot);
+    if (t->known) {
+        module_close_all_sessions(t->module, t->found.slot);
+    }
     t->session = CK_INVALID_HANDLE;
-    if (thorough && !module_restart(t->module, err)) {
+    if (thorough && module_idle(t->module) && !module_restart(t->module, err)) {
         return false;
     }
     return find_again(t, err) && open_and_login(t, err);

@@ -8,36 +8,46 @@
 #include "hsm/module.h"
 #include "hsm/pin.h"
 #include "hsm/uri.h"
+#include "keyipc/keyipc.h"
 
 #define TOKEN_SESSIONS_MAX 64
 
 struct token_options {
-    const char *module_path; /* NULL: the URI's module-path, else SoftHSM2's */
-    const char *uri;         /* NULL: the only token there is */
-    const char *pin_file;    /* NULL: the URI's pin-source, else the terminal */
+    const char *module_path;             /* NULL: the URI's module-path, else SoftHSM2's */
+    const char *uris[KEYIPC_TOKENS_MAX]; /* none: the only token there is */
+    size_t uri_count;
+    const char *pin_file; /* for tokens whose URI has no pin-source; NULL: the terminal */
     const char *state_dir;
 };
 
 struct token {
     struct module *module;
     struct uri *uri; /* NULL without one */
+    bool known;      /* it was there once: found tells which it is */
+    bool tested;     /* its self test was passed; false again when another device takes its place */
+    bool claimed;    /* found.slot, of the module */
     struct pin_source pin;
     struct module_token found;
     CK_SESSION_HANDLE session; /* the long-lived one; CK_INVALID_HANDLE while down */
     unsigned max_sessions;     /* that the token permits, ours included; at least 1 */
     bool token_objects;        /* it makes only keys that live on the token (tokens.md, rule 3) */
     bool warned_not_sensitive;
-    struct instance instance;
+    const struct instance *instance; /* the process's */
 };
 
-/* Loads, finds, opens, logs in. On failure everything is undone (the module finalised) and err says what to do:
- * ERR_CONFIG, ERR_TOKEN, ERR_PIN, ERR_BUSY. *t is the caller's memory; its options' texts must outlive it. */
-bool token_open(struct token *t, const struct token_options *options, struct err *err) MUST_CHECK;
-/* Logs out and finalises. Key pairs are destroyed before (key_destroy_all). */
+/* Loads the module. *t is the caller's memory; instance and the options' texts must outlive it. ERR_CONFIG, ERR_TOKEN
+ * (C_Initialize), and then nothing is to be closed. index: of the URIs. */
+bool token_load(struct token *t, const struct token_options *options, size_t index,
+                const struct instance *instance, struct err *err) MUST_CHECK;
+/* Finds, opens, logs in: start-up, one thread. On failure (ERR_CONFIG, ERR_TOKEN, ERR_PIN, ERR_BUSY) err says what to do, and
+ * *t is as after token_load: token_recover may try again. */
+bool token_login(struct token *t, struct err *err) MUST_CHECK;
+/* Logs out, and finalises the module with its last token. Key pairs are destroyed before (key_destroy_all). */
 void token_close(struct token *t);
 
-/* After a loss, no other thread in the module: all sessions closed, the token found again by serial number, a new
- * session and login; thorough: with C_Finalize and C_Initialize first. ERR_PIN when the PIN came from a terminal
+/* After a loss, none of its threads in the module, and within module_recovery_begin and _end: all sessions closed, the token found again by serial number, a new
+ * session and login; thorough: with C_Finalize and C_Initialize first, unless another token of the module works. When
+ * that device is not there, and the URI names no serial number, another one that it names takes its place. ERR_PIN when the PIN came from a terminal
  * (somebody must type it again) or is refused. */
 bool token_recover(struct token *t, bool thorough, struct err *err) MUST_CHECK;
 

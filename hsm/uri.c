@@ -96,6 +96,12 @@ const char *uri_module_path(const struct uri *uri)
     return p11_kit_uri_get_module_path(uri->parsed);
 }
 
+bool uri_names_serial(const struct uri *uri)
+{
+    const CK_TOKEN_INFO *info = p11_kit_uri_get_token_info(uri->parsed);
+    return info->serialNumber[0] != '\0'; /* p11-kit leaves zeros where nothing is given */
+}
+
 bool uri_matches(const struct uri *uri, const struct module_token *token, const CK_INFO *library)
 {
     CK_SLOT_ID id = p11_kit_uri_get_slot_id(uri->parsed);

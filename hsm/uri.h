@@ -20,6 +20,8 @@ void uri_free(struct uri *uri);
 const char *uri_pin_file(const struct uri *uri);
 /* module-path, NULL without one. */
 const char *uri_module_path(const struct uri *uri);
+/* True when the URI names one device by its serial number, so that no other may take its place. */
+bool uri_names_serial(const struct uri *uri);
 /* True when token (and the library, when the URI names it) is what the URI names. */
 bool uri_matches(const struct uri *uri, const struct module_token *token, const CK_INFO *library);
 

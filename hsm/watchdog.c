@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "keyipc/start.h"
 
-#define THREADS 128 /* that call a module at the same time; further ones are not watched */
+#define THREADS 544 /* of 8 tokens with 64 sessions each, and some; further ones are not watched */
 #define PERIOD_NS (250 * CLOCK_NS_PER_MS)
 
 static struct watched {

@@ -51,7 +51,7 @@ const struct option option_table[] = {
     {"pkcs11-module", "token", OPTION_STRING, AT(pkcs11_module), FOR_TOKEN, ANY, NULL, "PATH",
      "PKCS#11 module (SoftHSM2's)"},
     {"token", "token", OPTION_LIST, AT(token), FOR_TOKEN, ANY, NULL, "URI",
-     "RFC 7512 URI of the token, e.g. pkcs11:token=e2ee"},
+     "RFC 7512 URI of the token, e.g. pkcs11:token=e2ee; repeatable"},
     {"pin-file", "token", OPTION_STRING, AT(pin_file), FOR_TOKEN, ANY, NULL, "FILE",
      "file with the PIN (or pin-source in the URI, or a prompt on a terminal)"},
     {"keyholder-socket", "token", OPTION_STRING, AT(keyholder_socket), FOR_TOKEN, ANY, NULL, "PATH",

@@ -1,13 +1,16 @@
 """Slow, hanging and vanishing tokens behind the whole proxy: mock PKCS#11 modules instead of SoftHSM."""
 
 import json
+import os
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from harness.process import wait_until
-from harness.stack import MODELS, chat_body, read_events, text_of
+from harness.stack import ACI, MODELS, NEAR, chat_body, read_events, text_of
 
 
 class Mock:
@@ -159,3 +162,66 @@ def test_module_hangs_at_start(start_proxy, mock, tmp_path):
     proxy = start_proxy(*settings(tmp_path, token_timeout=2), use_token=mock("initialize_hangs"), ready=False)
     assert proxy.daemon.wait(15) == 1
     assert "C_Initialize" in proxy.log()
+
+
+class TwoTokens(Mock):
+    """Two SoftHSM tokens that can be pulled out while the proxy works (tests/hsm/mock/softhsm_vanishes.c)."""
+
+    def __init__(self, build, directory):
+        self.gone = directory / "gone"
+        conf = directory / "two.conf"
+        (directory / "two").mkdir()
+        conf.write_text(f"directories.tokendir = {directory}/two\nobjectstore.backend = file\nlog.level = ERROR\n")
+        super().__init__(build, directory, "softhsm_vanishes", MOCK_GONE=self.gone, MOCK_DERIVE_MS=20)
+        self.env["SOFTHSM2_CONF"] = str(conf)
+        for label in ("first", "second"):
+            subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin",
+                            "1234"], check=True, capture_output=True, env={**os.environ, **self.env})
+
+    def arguments(self):
+        return [*super().arguments(), "--token", "pkcs11:token=first", "--token", "pkcs11:token=second"]
+
+    def pull(self, label):
+        Path(f"{self.gone}.{label}").touch()
+
+    def put_back(self, label):
+        Path(f"{self.gone}.{label}").unlink()
+
+
+def states(proxy):
+    return {t["label"]: t["state"] for t in json.loads(proxy.health()[1])["tokens"]}
+
+
+def test_one_of_two_tokens_vanishes(start_proxy, build, tmp_path):
+    """Streams whose key was in the lost token end with token_unavailable, the other token's go on to their end, and
+    new requests for both models work at once, while the lost one is away and when it is back."""
+    tokens = TwoTokens(build, tmp_path)
+    proxy = start_proxy(use_token=tokens)
+    assert states(proxy) == {"first": "ready", "second": "ready"}
+    for model in (NEAR, ACI):  # one session each, spread over the tokens
+        assert proxy.post(chat_body("a word", model, stream=True))[0] == 200
+    prompt = "a long answer of many words " * 12
+    out = {NEAR: [], ACI: []}
+    threads = [threading.Thread(target=stream, args=(proxy, prompt, out[model]), kwargs={"model": model})
+               for model in out for _ in range(3)]
+    derived = proxy.metric("e2ee_proxy_derives_total")
+    for thread in threads:
+        thread.start()
+    wait_until("all streams run", lambda: proxy.metric("e2ee_proxy_fields_opened_total") > 20, 20)
+    tokens.pull("first")
+    for thread in threads:
+        thread.join()
+    assert proxy.metric("e2ee_proxy_derives_total") > derived
+    ended = {model: {body.rstrip().endswith(b"[DONE]") for _, _, body in answers} for model, answers in out.items()}
+    lost = [model for model in out if ended[model] == {False}]
+    assert len(lost) == 1 and sorted(map(len, ended.values())) == [1, 1], ended
+    for status, _, body in out[lost[0]]:
+        assert last_error(status, body) == "token_unavailable"
+    for model in (NEAR, ACI):
+        status, _, body = proxy.post(chat_body("a word", model, stream=True))
+        assert status == 200 and text_of(read_events(body)) == "You said: a word", body
+    assert proxy.health()[0] == 200
+    wait_until("/health says so", lambda: states(proxy)["first"] == "down")
+    tokens.put_back("first")
+    wait_until("the first is back", lambda: states(proxy) == {"first": "ready", "second": "ready"})
+    assert proxy.post(chat_body("a word", NEAR, stream=True))[0] == 200

@@ -85,16 +85,20 @@ static int run(const char *const *argv)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void prepare_softhsm(struct kh *k)
+void kh_softhsm_folder(struct kh *k)
 {
     char text[256];
-    const char *const init[] = {"softhsm2-util", "--init-token", "--free", "--label", "e2ee",
-                                "--so-pin",      "12345678",     "--pin",  "1234",    NULL};
     assert_int_equal(mkdir(kh_path(k, "tokens"), 0700), 0);
     snprintf(text, sizeof text,
              "directories.tokendir = %s/tokens\nobjectstore.backend = file\nlog.level = ERROR\n", k->dir);
     kh_write(k, "softhsm.conf", text);
     setenv("SOFTHSM2_CONF", kh_path(k, "softhsm.conf"), 1);
+}
+
+void kh_softhsm_token(struct kh *k, const char *label, const char *pin)
+{
+    const char *const init[] = {"softhsm2-util", "--init-token", "--free", "--label", label,
+                                "--so-pin",      "12345678",     "--pin",  pin,       NULL};
     assert_int_equal(run(init), 0);
 }
 
@@ -109,7 +113,8 @@ void kh_prepare(struct kh *k, const char *module)
     kh_write(k, "pin", "1234\n");
     char *path = paths[next++ % 64];
     if (strcmp(module, "softhsm") == 0) {
-        prepare_softhsm(k);
+        kh_softhsm_folder(k);
+        kh_softhsm_token(k, "e2ee", "1234");
         snprintf(path, sizeof paths[0], MODULE_SOFTHSM);
     } else {
         snprintf(path, sizeof paths[0], E2EE_MOCK_DIR "/mock_%s.so", module);

@@ -31,6 +31,9 @@ struct kh {
 /* A fresh folder with PIN file. module: "softhsm" or a mock's name. Environment variables for the mock are set with
  * kh_env, and passed on. */
 void kh_prepare(struct kh *k, const char *module);
+/* One more SoftHSM token; for the first one "softhsm" as module or kh_softhsm_folder makes the folder. */
+void kh_softhsm_folder(struct kh *k);
+void kh_softhsm_token(struct kh *k, const char *label, const char *pin);
 void kh_arg(struct kh *k, const char *name, const char *value);
 void kh_env(struct kh *k, const char *name, const char *value);
 /* Starts under supervision and waits for the report. True when it is ready. */
