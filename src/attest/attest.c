@@ -85,7 +85,8 @@ static bool check_quote(struct attest_verdict *v, const struct quote *quote, con
     td_check(v);
     binding_check(v, body, input->nonce);
     binding_freshness(v, body);
-    if (!dstack_check(v, body, err) || !nvidia_check(v, body, input->nonce, policy->gpu_enforced, err)) {
+    if (!dstack_check(v, body, err) ||
+        !nvidia_check(v, body, input->nonce, root_gpus(input->root), policy->gpu_enforced, err)) {
         return false;
     }
     pins_check(v, policy, input->model, input->stored_pins, input->stored_pin_count);

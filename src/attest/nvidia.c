@@ -39,6 +39,7 @@ void nvidia_skip(struct attest_verdict *v, bool enforced, const char *why)
 struct gpus {
     struct attest_verdict *v;
     const uint8_t *nonce;
+    const struct attest_root *root; /* NULL: NVIDIA's */
     bool enforced;
     struct err *err;
     struct json_doc doc;
@@ -118,7 +119,7 @@ static bool check_entry(struct gpus *g, const struct json_node *entry, struct nv
     } else if (!read_base64(&report, &g->doc, entry, "evidence", &err)) {
         device->reached = NVIDIA_REPORT;
     } else if (nvidia_device_check(device, report.data, report.len, (const char *)pem.data, pem.len, g->arch,
-                                   g->nonce, g->v->at, &err) &&
+                                   g->nonce, g->root, g->v->at, &err) &&
                !nonce_is(g, json_present(&g->doc, entry, "nonce"), true)) {
         device->reached = NVIDIA_NONCE;
         err_set(&err, ERR_INVALID, "the body names another nonce for it");
@@ -175,7 +176,10 @@ static void report_step(struct gpus *g, size_t check)
                     "the driver (535) of %zu of %zu GPUs does not report which firmware runs", absent,
                     g->count);
     } else {
-        verdict_add(g->v, id, CHECK_PASS, g->enforced, "%s", step_checks[check].done);
+        verdict_add(g->v, id, CHECK_PASS, g->enforced, "%s",
+                    check == 0 && g->root != NULL
+                        ? "each GPU's five certificates end in the root given by hand, which is NOT NVIDIA's"
+                        : step_checks[check].done);
     }
 }
 
@@ -332,9 +336,9 @@ static bool check_payload(struct gpus *g, const struct attest_body *body)
 }
 
 bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const uint8_t *nonce,
-                  bool enforced, struct err *err)
+                  const struct attest_root *root, bool enforced, struct err *err)
 {
-    struct gpus g = {.v = v, .enforced = enforced, .err = err};
+    struct gpus g = {.v = v, .root = root, .enforced = enforced, .err = err};
     bool ok;
 
     if (body == NULL) {

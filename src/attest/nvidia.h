@@ -7,6 +7,7 @@
 
 #include "attest/body.h"
 #include "attest/p384.h"
+#include "attest/root.h"
 #include "attest/spdm.h"
 #include "attest/verdict.h"
 
@@ -34,17 +35,17 @@ struct nvidia_device {
     char driver[SPDM_TEXT_BYTES], vbios[SPDM_VBIOS_CHARS + 1];
 };
 
-/* Judges one report with its chain (PEM, leaf first; NUL padding behind is ignored) at the moment now. nonce is 32 bytes.
- * True when all steps hold; else err is ERR_INVALID naming the step, or ERR_MEMORY, ERR_CRYPTO. */
+/* Judges one report with its chain (PEM, leaf first; NUL padding behind is ignored) at the moment now. nonce is 32 bytes;
+ * root NULL: NVIDIA's, pinned. True when all steps hold; else err is ERR_INVALID naming the step, or ERR_MEMORY, ERR_CRYPTO. */
 bool nvidia_device_check(struct nvidia_device *out, const uint8_t *report, size_t report_len, const char *pem,
                          size_t pem_len, const char *arch, const uint8_t nonce[static SPDM_NONCE_BYTES],
-                         int64_t now, struct err *err) MUST_CHECK;
+                         const struct attest_root *root, int64_t now, struct err *err) MUST_CHECK;
 
 /* Appends gpu.evidence, gpu.certificates, gpu.report, gpu.signature, gpu.nonce, gpu.firmware and gpu.devices, enforced
  * or not, and gpu.measurements, gpu.revocation and gpu.binding as not checked. body NULL: not applicable. nonce (32
- * bytes) NULL: the quote's own is expected. v->measurements must be filled. False only for ERR_MEMORY, ERR_CRYPTO and ERR_INTERNAL. */
+ * bytes) NULL: the quote's own is expected; root NULL: NVIDIA's, pinned. v->measurements must be filled. False only for ERR_MEMORY, ERR_CRYPTO and ERR_INTERNAL. */
 bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const uint8_t *nonce,
-                  bool enforced, struct err *err) MUST_CHECK;
+                  const struct attest_root *root, bool enforced, struct err *err) MUST_CHECK;
 /* Appends those checks as not-checked. */
 void nvidia_skip(struct attest_verdict *v, bool enforced, const char *why);
 

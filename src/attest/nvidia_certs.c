@@ -142,9 +142,10 @@ out:
     return ok;
 }
 
-bool nvidia_chain_read(struct certs *out, const char *pem, size_t len, int64_t now, struct err *err)
+bool nvidia_chain_read(struct certs *out, const char *pem, size_t len, const struct attest_root *root,
+                       int64_t now, struct err *err)
 {
-    struct attest_root *root = NULL;
+    struct attest_root *pinned = NULL;
     bool ok = false;
 
     memset(out, 0, sizeof *out);
@@ -155,17 +156,21 @@ bool nvidia_chain_read(struct certs *out, const char *pem, size_t len, int64_t n
         err_set(err, ERR_INVALID, "the chain has %zu bytes", len);
         goto out;
     }
-    root = root_nvidia(err);
+    if (root == NULL) {
+        root = pinned = root_nvidia(err);
+    }
     if (root == NULL || !certs_parse(out, pem, len, NVIDIA_CHAIN, err)) {
         goto out;
     }
     if (!certs_end_in(out, root)) {
-        err_set(err, ERR_INVALID, "it does not end in NVIDIA's root");
+        err_set(err, ERR_INVALID,
+                pinned != NULL ? "it does not end in NVIDIA's root"
+                               : "it does not end in the root of GPUs that is trusted here");
         goto out;
     }
     ok = check_each(out, now, err) && verify_chain(out, root, now, err);
 out:
-    root_free(root);
+    root_free(pinned);
     if (!ok) {
         certs_free(out);
     }

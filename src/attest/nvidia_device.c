@@ -37,7 +37,7 @@ static bool check_report(struct nvidia_device *out, const struct spdm_report *sp
 
 bool nvidia_device_check(struct nvidia_device *out, const uint8_t *report, size_t report_len, const char *pem,
                          size_t pem_len, const char *arch, const uint8_t nonce[static SPDM_NONCE_BYTES],
-                         int64_t now, struct err *err)
+                         const struct attest_root *root, int64_t now, struct err *err)
 {
     struct certs certs;
     struct spdm_report spdm;
@@ -45,7 +45,7 @@ bool nvidia_device_check(struct nvidia_device *out, const uint8_t *report, size_
 
     memset(out, 0, sizeof *out);
     out->reached = NVIDIA_CERTIFICATES;
-    if (!nvidia_chain_read(&certs, pem, pem_len, now, err)) {
+    if (!nvidia_chain_read(&certs, pem, pem_len, root, now, err)) {
         goto out;
     }
     out->reached = NVIDIA_ARCH;

@@ -5,9 +5,9 @@
 #include "attest/certs.h"
 #include "attest/nvidia.h"
 
-/* Five certificates that end in NVIDIA's pinned root at the moment now, all on P-384 with SHA-384. */
-bool nvidia_chain_read(struct certs *out, const char *pem, size_t len, int64_t now,
-                       struct err *err) MUST_CHECK;
+/* Five certificates that end in root (NULL: NVIDIA's, pinned) at the moment now, all on P-384 with SHA-384. */
+bool nvidia_chain_read(struct certs *out, const char *pem, size_t len, const struct attest_root *root,
+                       int64_t now, struct err *err) MUST_CHECK;
 /* The leaf is a GPU's, of the architecture that arch ("HOPPER", "BLACKWELL") names. */
 bool nvidia_leaf_is(const X509 *leaf, const char *arch);
 /* Whether the leaf was made for firmware of that identity: its DICE extension, of either kind, holds it. */

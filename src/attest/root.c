@@ -60,6 +60,7 @@ static const uint8_t intel_sha256[SHA256_BYTES] = {
 
 struct attest_root {
     X509 *cert;
+    struct attest_root *gpus; /* owned; NULL: NVIDIA's */
     uint8_t sha256[SHA256_BYTES];
 };
 
@@ -98,37 +99,73 @@ struct attest_root *root_intel(struct err *err)
     return root;
 }
 
+/* One or two certificates. */
+static bool read_pem(X509 *certs[static 2], const uint8_t *data, size_t len)
+{
+    BIO *bio = BIO_new_mem_buf(data, (int)len);
+    X509 *more = NULL;
+    if (bio != NULL && (certs[0] = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL &&
+        (certs[1] = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        more = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    }
+    bool ok = certs[0] != NULL && more == NULL;
+    X509_free(more);
+    BIO_free(bio);
+    return ok;
+}
+
+/* The roots of both makers; certs are taken over. */
+static struct attest_root *roots_of(X509 *certs[static 2], struct err *err)
+{
+    struct attest_root *gpus = NULL;
+    if (certs[1] != NULL && (gpus = root_of(certs[1], err)) == NULL) {
+        X509_free(certs[0]);
+        return NULL;
+    }
+    struct attest_root *root = root_of(certs[0], err);
+    if (root == NULL) {
+        root_free(gpus);
+        return NULL;
+    }
+    root->gpus = gpus;
+    return root;
+}
+
 struct attest_root *root_parse(const uint8_t *data, size_t len, struct err *err)
 {
     const uint8_t *p = data;
-    X509 *cert = NULL;
+    X509 *certs[2] = {NULL, NULL};
+    bool ok;
 
     if (len == 0 || len > ROOT_BYTES_MAX) {
         err_set(err, ERR_CONFIG, "the attestation root has %zu bytes", len);
         return NULL;
     }
     if (data[0] == 0x30) {
-        cert = d2i_X509(NULL, &p, (long)len);
-        if (cert != NULL && p != data + len) {
-            X509_free(cert);
-            cert = NULL;
-        }
+        certs[0] = d2i_X509(NULL, &p, (long)len);
+        ok = certs[0] != NULL && p == data + len;
     } else {
-        BIO *bio = BIO_new_mem_buf(data, (int)len);
-        cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-        BIO_free(bio);
+        ok = read_pem(certs, data, len);
     }
     ERR_clear_error();
-    if (cert == NULL) {
-        err_set(err, ERR_CONFIG, "the attestation root is no certificate in DER or PEM");
+    if (!ok) {
+        X509_free(certs[0]);
+        X509_free(certs[1]);
+        err_set(err, ERR_CONFIG, "the attestation root is no certificate in DER or PEM, or more than two");
         return NULL;
     }
-    return root_of(cert, err);
+    return roots_of(certs, err);
+}
+
+const struct attest_root *root_gpus(const struct attest_root *root)
+{
+    return root != NULL ? root->gpus : NULL;
 }
 
 void root_free(struct attest_root *root)
 {
     if (root != NULL) {
+        root_free(root->gpus);
         X509_free(root->cert);
         mem_free(root);
     }

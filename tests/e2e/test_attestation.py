@@ -83,6 +83,48 @@ def test_refused_by_evidence(start_proxy, sim, fault, words):
     assert sim.stats()["chat_requests"] == 0
 
 
+def gpu_results(report):
+    return {c["id"].removeprefix("gpu."): c["result"] for c in report["checks"] if c["id"].startswith("gpu.")}
+
+
+def test_gpus(attest):
+    """Every GPU's evidence is verified here; what that leaves open is never called passed."""
+    unproven = {"measurements": "not-checked", "revocation": "not-checked", "binding": "not-checked"}
+    for model in (NEAR, PHALA):
+        report = report_of(attest(model=model))
+        passed = ["evidence", "certificates", "report", "signature", "nonce", "firmware", "devices"]
+        assert gpu_results(report) == {**{name: "pass" for name in passed}, **unproven}, report
+        devices = [c["detail"] for c in report["checks"] if c["id"] == "gpu.devices"][0]
+        assert "2 GPUs (HOPPER)" in devices and "driver 570.172.08" in devices
+    report = report_of(attest(model=ACI))
+    assert report["verdict"] == "verified" and "pass" not in gpu_results(report).values()
+    assert [c["detail"] for c in report["checks"] if c["id"] == "gpu.evidence"][0].startswith("no GPU evidence")
+
+
+@pytest.mark.parametrize("fault, check", [("gpu-nonce", "nonce"), ("gpu-report", "nonce"), ("gpu-flip", "signature"),
+                                          ("gpu-firmware", "firmware"), ("gpu-root", "certificates"), ("gpu-twice", "devices"),
+                                          ("gpu-fewer", "devices"), ("gpu-empty", "devices"), ("no-gpu", "devices")])
+def test_refused_by_gpus(start_proxy, sim, attest, tmp_path, fault, check):
+    policy = tmp_path / "policy.ini"
+    policy.write_text("[gpu]\ncheck = report\n")
+    proxy = start_proxy()
+    sim.fault("attestation", fault)
+    message = refusal(proxy)
+    assert f"attestation refused: gpu.{check}:" in message, message
+    assert sim.stats()["chat_requests"] == 0
+    sim.fault("attestation", fault)
+    report = report_of(attest("--policy", policy))
+    assert report["verdict"] == "verified" and gpu_results(report)[check] == "fail", report
+
+
+def test_gpus_of_nvidia_only(command, sim, tmp_path):
+    """A root for quotes alone does not vouch for GPUs: those must be NVIDIA's."""
+    (tmp_path / "first.pem").write_text(sim.root.read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
+    run = command("attest", NEAR, "--json", "--upstream", sim.url, "--unsafe-http-upstream", "--collateral", sim.origin,
+                  "--unsafe-attestation-root", tmp_path / "first.pem", "--state-dir", tmp_path, upstream=False)
+    assert run.returncode == 1 and report_of(run)["reason"].startswith("gpu.certificates:")
+
+
 def test_intels_root_refuses_the_simulator(command, sim, tmp_path):
     """Without --unsafe-attestation-root nothing made up passes."""
     run = command("attest", NEAR, "--json", "--upstream", sim.url, "--unsafe-http-upstream", "--collateral", sim.origin,

@@ -29,5 +29,9 @@ void pki_sign(EVP_PKEY *key, const void *data, size_t len, uint8_t signature[sta
 void pki_public(EVP_PKEY *key, uint8_t xy[static 64]);
 /* "2026-06-10T00:56:35Z" */
 void pki_date(int64_t when, char out[static 32]);
+/* issuer NULL: self-signed. Signed with the digest that fits the issuer's curve. extra: one more extension, or NULL. */
+X509 *pki_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *issuer_key, bool ca, long serial,
+               int64_t from, int64_t until, X509_EXTENSION *extra);
+struct pki_bytes pki_pem(X509 *const *certs, size_t count);
 
 #endif

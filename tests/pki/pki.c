@@ -138,9 +138,8 @@ static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
     X509_EXTENSION_free(ext);
 }
 
-/* issuer NULL: self-signed. */
-static X509 *make_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *issuer_key, bool ca,
-                       long serial, int64_t from, int64_t until, X509_EXTENSION *extra)
+X509 *pki_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *issuer_key, bool ca, long serial,
+               int64_t from, int64_t until, X509_EXTENSION *extra)
 {
     X509 *cert = X509_new();
     X509_NAME *name = X509_NAME_new();
@@ -161,7 +160,7 @@ static X509 *make_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *is
     if (extra != NULL) {
         MUST(X509_add_ext(cert, extra, -1) == 1);
     }
-    MUST(X509_sign(cert, issuer_key, EVP_sha256()) > 0);
+    MUST(X509_sign(cert, issuer_key, EVP_PKEY_get_bits(issuer_key) > 256 ? EVP_sha384() : EVP_sha256()) > 0);
     return cert;
 }
 
@@ -230,11 +229,11 @@ struct pki *pki_new(const struct pki_spec *spec)
     MUST(p->root_key != NULL && p->ca_key != NULL && p->pck_key != NULL && p->signer_key != NULL &&
          p->attestation_key != NULL);
     X509_EXTENSION *sgx = sgx_extension(spec);
-    p->root = make_cert(p->root_key, spec->root_cn, NULL, p->root_key, true, 1, from, until, NULL);
-    p->ca = make_cert(p->ca_key, spec->ca_cn, p->root, p->root_key, true, 2, from, until, NULL);
-    p->pck = make_cert(p->pck_key, spec->pck_cn, p->ca, p->ca_key, false, 3, from, spec->cert_until, sgx);
-    p->signer = make_cert(p->signer_key, spec->signer_cn, spec->signer_under_ca ? p->ca : p->root,
-                          spec->signer_under_ca ? p->ca_key : p->root_key, false, 4, from, until, NULL);
+    p->root = pki_cert(p->root_key, spec->root_cn, NULL, p->root_key, true, 1, from, until, NULL);
+    p->ca = pki_cert(p->ca_key, spec->ca_cn, p->root, p->root_key, true, 2, from, until, NULL);
+    p->pck = pki_cert(p->pck_key, spec->pck_cn, p->ca, p->ca_key, false, 3, from, spec->cert_until, sgx);
+    p->signer = pki_cert(p->signer_key, spec->signer_cn, spec->signer_under_ca ? p->ca : p->root,
+                         spec->signer_under_ca ? p->ca_key : p->root_key, false, 4, from, until, NULL);
     X509_EXTENSION_free(sgx);
     pki_renew_crls(p, spec);
     return p;
@@ -256,7 +255,7 @@ void pki_free(struct pki *p)
     free(p);
 }
 
-static struct pki_bytes pem_of(X509 *const *certs, size_t count)
+struct pki_bytes pki_pem(X509 *const *certs, size_t count)
 {
     struct pki_bytes out = {0};
     BIO *bio = BIO_new(BIO_s_mem());
@@ -273,17 +272,17 @@ static struct pki_bytes pem_of(X509 *const *certs, size_t count)
 
 struct pki_bytes pki_root_pem(const struct pki *p)
 {
-    return pem_of((X509 *const[]){p->root}, 1);
+    return pki_pem((X509 *const[]){p->root}, 1);
 }
 
 struct pki_bytes pki_pck_chain(const struct pki *p)
 {
-    return pem_of((X509 *const[]){p->pck, p->ca, p->root}, 3);
+    return pki_pem((X509 *const[]){p->pck, p->ca, p->root}, 3);
 }
 
 struct pki_bytes pki_signer_chain(const struct pki *p)
 {
-    return pem_of((X509 *const[]){p->signer, p->root}, 2);
+    return pki_pem((X509 *const[]){p->signer, p->root}, 2);
 }
 
 static struct pki_bytes der_of(X509_CRL *crl)

@@ -1,9 +1,11 @@
 #include "attest.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "intel.h"
 #include "quote.h"
 
 struct ctx {
@@ -98,18 +100,35 @@ static void add_quote(const struct ctx *c, cJSON *o, const char *name)
         cJSON_AddStringToObject(o, name, c->quote_text);
 }
 
+/* The ACI gateway has none (docs/PROTOCOL.md section 0, item 2). */
+static size_t gpu_count(const struct ctx *c)
+{
+    return c->r->model->shape == SHAPE_ACI ? 0 : 2;
+}
+
 static void add_nvidia(const struct ctx *c, cJSON *o)
 {
-    char nonce[65];
-    struct bytes b = {0};
+    struct pki_gpu_spec spec = {.another_payload_nonce = has(c, F_A_GPU_NONCE),
+                                .another_nonce = has(c, F_A_GPU_REPORT),
+                                .another_firmware = has(c, F_A_GPU_FIRMWARE),
+                                .flipped = has(c, F_A_GPU_FLIP),
+                                .twice = has(c, F_A_GPU_TWICE),
+                                .stranger = has(c, F_A_GPU_STRANGER)};
     if (has(c, F_A_NO_GPU))
         return;
-    hex_encode(c->shown_nonce, 32, nonce);
-    if (has(c, F_A_GPU_NONCE))
-        nonce[0] = nonce[0] == '0' ? '1' : '0';
-    bytes_fmt(&b, "{\"arch\":\"HOPPER\",\"evidence_list\":[],\"nonce\":\"%s\"}", nonce);
-    cJSON_AddStringToObject(o, "nvidia_payload", bytes_text(&b));
-    bytes_free(&b);
+    memcpy(spec.nonce, c->shown_nonce, sizeof spec.nonce);
+    char *payload = intel_gpus(has(c, F_A_GPU_EMPTY) ? 0 : gpu_count(c), &spec);
+    cJSON_AddStringToObject(o, "nvidia_payload", payload);
+    free(payload);
+}
+
+/* What the guest says of itself; nothing authenticates it. */
+static void add_vm_config(const struct ctx *c, cJSON *o)
+{
+    char text[96];
+    snprintf(text, sizeof text, "{\"spec_version\":1,\"cpu_count\":24,\"num_gpus\":%zu}",
+             gpu_count(c) + has(c, F_A_GPU_FEWER));
+    cJSON_AddStringToObject(o, "vm_config", text);
 }
 
 static void add_info(const struct ctx *c, cJSON *o)
@@ -138,7 +157,7 @@ static void add_info(const struct ctx *c, cJSON *o)
     } else {
         cJSON_AddItemToObject(info, "tcb_info", tcb);
     }
-    cJSON_AddStringToObject(info, "vm_config", "{\"spec_version\":1,\"cpu_count\":24,\"num_gpus\":0}");
+    add_vm_config(c, info);
 }
 
 static void add_evidence_aci(const struct ctx *c, cJSON *o)
@@ -186,7 +205,7 @@ static void add_evidence_aci(const struct ctx *c, cJSON *o)
     add_log(c, evidence, "event_log", true);
     if (!has(c, F_A_NO_COMPOSE))
         cJSON_AddStringToObject(evidence, "app_compose", c->quote.app_compose);
-    cJSON_AddStringToObject(evidence, "vm_config", "{\"cpu_count\":16,\"num_gpus\":0}");
+    add_vm_config(c, evidence);
 }
 
 /* What each server says by itself; Venice's own members follow. */
@@ -216,7 +235,7 @@ static void add_shape(const struct ctx *c, cJSON *o)
     add_log(c, o, "event_log", shape == SHAPE_PHALA);
     if (shape == SHAPE_PHALA) {
         add_quote(c, o, "quote");
-        cJSON_AddStringToObject(o, "vm_config", "{\"spec_version\":1,\"num_gpus\":0}");
+        add_vm_config(c, o);
     } else {
         cJSON *ohttp = cJSON_AddObjectToObject(o, "ohttp_attestation");
         cJSON_AddStringToObject(ohttp, "signing_algo", "ed25519");

@@ -11,6 +11,7 @@
 
 static struct pki *pki, *other; /* other: a machine under a root that nobody trusts */
 static struct pki_spec served;  /* what the collateral says */
+static struct pki_gpus *gpus;
 static const char *mode = "good";
 
 static void start(void)
@@ -19,6 +20,7 @@ static void start(void)
         return;
     pki_spec_good(&served, now_unix());
     pki = pki_new(&served);
+    gpus = pki_gpus_new(now_unix(), NULL);
 }
 
 void intel_spec(struct pki_spec *spec)
@@ -40,11 +42,18 @@ void intel_quote(const struct pki_spec *spec, bool stranger, struct bytes *out)
     take(out, pki_quote(stranger ? other : pki, spec));
 }
 
+char *intel_gpus(size_t count, const struct pki_gpu_spec *spec)
+{
+    start();
+    return (char *)pki_gpu_payload(gpus, count, spec).data;
+}
+
 bool intel_write_root(const char *path)
 {
     struct bytes pem = {0};
     start();
     take(&pem, pki_root_pem(pki));
+    take(&pem, pki_gpus_root(gpus));
     FILE *f = fopen(path, "w");
     bool ok = f && fwrite(pem.p, 1, pem.len, f) == pem.len;
     ok = f && fclose(f) == 0 && ok;
@@ -118,7 +127,9 @@ void intel_stop(void)
         pki_free(pki);
     if (other)
         pki_free(other);
+    pki_gpus_free(gpus);
     pki = other = NULL;
+    gpus = NULL;
 }
 
 /* ---- the service ---- */

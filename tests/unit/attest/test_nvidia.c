@@ -64,7 +64,7 @@ static bool sample_judge_with(struct sample *s, const char *arch, const uint8_t 
 {
     memset(&s->err, 0, sizeof s->err);
     return nvidia_device_check(&s->device, s->report.data, s->report.len, (const char *)s->chain.data,
-                               s->chain.len, arch, nonce, NOW, &s->err);
+                               s->chain.len, arch, nonce, NULL, NOW, &s->err);
 }
 
 /* With its own nonce. */
@@ -206,7 +206,7 @@ static void moments(void **state)
     sample_load(&s, "hopperAttestationReport.txt", "hopperCertChain.txt");
     memcpy(nonce, s.report.data + 4, sizeof nonce);
     assert_false(nvidia_device_check(&s.device, s.report.data, s.report.len, (const char *)s.chain.data,
-                                     s.chain.len, "HOPPER", nonce, 1500000000, &s.err));
+                                     s.chain.len, "HOPPER", nonce, NULL, 1500000000, &s.err));
     assert_int_equal(s.device.reached, NVIDIA_CERTIFICATES);
     sample_free(&s);
 }
