@@ -85,8 +85,11 @@ static bool check_quote(struct attest_verdict *v, const struct quote *quote, con
     td_check(v);
     binding_check(v, body, input->nonce);
     binding_freshness(v, body);
-    if (!dstack_check(v, body, err) ||
-        !nvidia_check(v, body, input->nonce, root_gpus(input->root), policy->gpu_enforced, err)) {
+    const struct nvidia_terms terms = {.nonce = input->nonce,
+                                       .root = root_gpus(input->root),
+                                       .nras = input->nras,
+                                       .enforced = policy->gpu_enforced};
+    if (!dstack_check(v, body, err) || !nvidia_check(v, body, &terms, err)) {
         return false;
     }
     pins_check(v, policy, input->model, input->stored_pins, input->stored_pin_count);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "attest/collateral.h"
+#include "attest/nras.h"
 #include "attest/policy.h"
 #include "attest/root.h"
 #include "attest/verdict.h"
@@ -30,7 +31,8 @@ struct attest_input {
     const struct attest_pin *stored_pins; /* first-use pins of this model */
     size_t stored_pin_count;
     struct attest_floor floor;
-    const char *collateral_problem; /* why there is none, for the verdict; may be NULL */
+    const char *collateral_problem;   /* why there is none, for the verdict; may be NULL */
+    const struct nras_evidence *nras; /* what NVIDIA's service said of the body's GPUs; NULL: not asked */
 };
 
 /* Verifies. True when a verdict was reached, verified or refused: look at verdict->verified. False only when none

@@ -39,7 +39,8 @@ void nvidia_skip(struct attest_verdict *v, bool enforced, const char *why)
 struct gpus {
     struct attest_verdict *v;
     const uint8_t *nonce;
-    const struct attest_root *root; /* NULL: NVIDIA's */
+    const struct attest_root *root;   /* NULL: NVIDIA's */
+    const struct nras_evidence *nras; /* NULL: not asked */
     bool enforced;
     struct err *err;
     struct json_doc doc;
@@ -259,12 +260,19 @@ static bool report_devices(struct gpus *g, const struct attest_body *body)
     return true;
 }
 
+/* What nobody has vouched for. */
 static void report_unproven(struct attest_verdict *v)
 {
-    verdict_add(v, "gpu.measurements", CHECK_NOT_CHECKED, false,
-                "whether driver and VBIOS are good ones: the reference values are with NVIDIA");
-    verdict_add(v, "gpu.revocation", CHECK_NOT_CHECKED, false,
-                "whether NVIDIA has revoked or held a certificate: only its online service says");
+    if (verdict_find(v, "gpu.measurements") == NULL) {
+        verdict_add(
+            v, "gpu.measurements", CHECK_NOT_CHECKED, false,
+            "whether driver and VBIOS are good ones: the reference values are with NVIDIA, whose service "
+            "`nras = on` asks");
+    }
+    if (verdict_find(v, "gpu.revocation") == NULL) {
+        verdict_add(v, "gpu.revocation", CHECK_NOT_CHECKED, false,
+                    "whether NVIDIA has revoked or held a certificate: only its online service knows");
+    }
     verdict_add(
         v, "gpu.binding", CHECK_NOT_CHECKED, false,
         "whether these GPUs are this guest's: the nonce shows that they are genuine and answered now, and a "
@@ -328,26 +336,29 @@ static bool check_payload(struct gpus *g, const struct attest_body *body)
     for (size_t i = 0; i < STEP_CHECKS; i++) {
         report_step(g, i);
     }
-    if (!report_devices(g, body)) {
+    if (!report_devices(g, body) ||
+        (g->nras != NULL && !nras_check(g->v, g->nras, g->nonce, g->count, g->enforced, g->err))) {
         return false;
     }
     report_unproven(g->v);
     return true;
 }
 
-bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const uint8_t *nonce,
-                  const struct attest_root *root, bool enforced, struct err *err)
+bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const struct nvidia_terms *terms,
+                  struct err *err)
 {
-    struct gpus g = {.v = v, .root = root, .enforced = enforced, .err = err};
+    struct gpus g = {
+        .v = v, .root = terms->root, .nras = terms->nras, .enforced = terms->enforced, .err = err};
     bool ok;
 
     if (body == NULL) {
         for (size_t i = 0; i < IDS; i++) {
-            verdict_add(v, ids[i], CHECK_NOT_APPLICABLE, enforced, "a bare quote comes without GPU evidence");
+            verdict_add(v, ids[i], CHECK_NOT_APPLICABLE, terms->enforced,
+                        "a bare quote comes without GPU evidence");
         }
         return true;
     }
-    g.nonce = nonce != NULL ? nonce : v->measurements.report_data + BODY_NONCE_BYTES;
+    g.nonce = terms->nonce != NULL ? terms->nonce : v->measurements.report_data + BODY_NONCE_BYTES;
     json_doc_init(&g.doc);
     ok = body->nvidia_payload.len == 0 ? report_none(&g, body) : check_payload(&g, body);
     json_doc_free(&g.doc);

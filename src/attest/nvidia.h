@@ -6,6 +6,7 @@
 #define E2EE_ATTEST_NVIDIA_H
 
 #include "attest/body.h"
+#include "attest/nras.h"
 #include "attest/p384.h"
 #include "attest/root.h"
 #include "attest/spdm.h"
@@ -41,11 +42,20 @@ bool nvidia_device_check(struct nvidia_device *out, const uint8_t *report, size_
                          size_t pem_len, const char *arch, const uint8_t nonce[static SPDM_NONCE_BYTES],
                          const struct attest_root *root, int64_t now, struct err *err) MUST_CHECK;
 
+/* By what a body's GPUs are judged. */
+struct nvidia_terms {
+    const uint8_t *nonce;             /* 32 bytes; NULL: the quote's own is expected */
+    const struct attest_root *root;   /* NULL: NVIDIA's, pinned */
+    const struct nras_evidence *nras; /* NULL: NVIDIA's service was not asked */
+    bool enforced;
+};
+
 /* Appends gpu.evidence, gpu.certificates, gpu.report, gpu.signature, gpu.nonce, gpu.firmware and gpu.devices, enforced
- * or not, and gpu.measurements, gpu.revocation and gpu.binding as not checked. body NULL: not applicable. nonce (32
- * bytes) NULL: the quote's own is expected; root NULL: NVIDIA's, pinned. v->measurements must be filled. False only for ERR_MEMORY, ERR_CRYPTO and ERR_INTERNAL. */
-bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const uint8_t *nonce,
-                  const struct attest_root *root, bool enforced, struct err *err) MUST_CHECK;
+ * or not, gpu.nras where NVIDIA's service was asked, and gpu.measurements, gpu.revocation and gpu.binding, as not checked
+ * unless that service vouches for the first two. body NULL: not applicable. v->measurements must be filled. False only
+ * for ERR_MEMORY, ERR_CRYPTO and ERR_INTERNAL. */
+bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const struct nvidia_terms *terms,
+                  struct err *err) MUST_CHECK;
 /* Appends those checks as not-checked. */
 void nvidia_skip(struct attest_verdict *v, bool enforced, const char *why);
 

@@ -128,8 +128,7 @@ static struct pki_bytes opaque_data(const struct pki_gpus *g, const struct pki_g
     return b;
 }
 
-/* r || s of ECDSA with SHA-384. */
-static void sign384(EVP_PKEY *key, const void *data, size_t len, uint8_t signature[static 96])
+void pki_sign384(EVP_PKEY *key, const void *data, size_t len, uint8_t signature[static 96])
 {
     uint8_t der[128];
     size_t der_len = sizeof der;
@@ -165,7 +164,7 @@ struct pki_bytes pki_gpu_report(const struct pki_gpus *g, size_t gpu, const stru
     pki_append(&b, own, sizeof own);
     pki_append(&b, (uint8_t[]){(uint8_t)opaque.len, (uint8_t)(opaque.len >> 8)}, 2);
     pki_append(&b, opaque.data, opaque.len);
-    sign384(g->maker[spec->stranger].leaf_key[gpu], b.data, b.len, signature);
+    pki_sign384(g->maker[spec->stranger].leaf_key[gpu], b.data, b.len, signature);
     pki_append(&b, signature, sizeof signature);
     if (gpu == 0 && spec->flipped) {
         b.data[37 + 8 + 7] ^= 1;

@@ -25,6 +25,8 @@ void pki_append(struct pki_bytes *b, const void *data, size_t len);
 void pki_appendf(struct pki_bytes *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* r || s of ECDSA with SHA-256. */
 void pki_sign(EVP_PKEY *key, const void *data, size_t len, uint8_t signature[static 64]);
+/* r || s of ECDSA with SHA-384. */
+void pki_sign384(EVP_PKEY *key, const void *data, size_t len, uint8_t signature[static 96]);
 /* X || Y. */
 void pki_public(EVP_PKEY *key, uint8_t xy[static 64]);
 /* "2026-06-10T00:56:35Z" */

@@ -53,7 +53,8 @@ static void judge(struct judged *j, bool enforced)
     struct err err = {0};
     verdict_init(j->v, NOW);
     verdict_pass(j->v, "quote", "stands for what came before");
-    if (!nvidia_check(j->v, &j->body, j->nonce, NULL, enforced, &err)) {
+    if (!nvidia_check(j->v, &j->body, &(struct nvidia_terms){.nonce = j->nonce, .enforced = enforced},
+                      &err)) {
         fail_msg("%s", err.message);
     }
     verdict_close(j->v);
@@ -264,7 +265,7 @@ static void nothing(void **state)
     struct err err = {0};
     init(&j, VENICE_NONCE);
     verdict_init(j.v, NOW);
-    assert_true(nvidia_check(j.v, NULL, NULL, NULL, true, &err));
+    assert_true(nvidia_check(j.v, NULL, &(struct nvidia_terms){.enforced = true}, &err));
     expect_result(&j, "gpu.evidence", CHECK_NOT_APPLICABLE);
     expect_result(&j, "gpu.binding", CHECK_NOT_APPLICABLE);
     done(&j);
@@ -284,7 +285,8 @@ static void allocations(void **state)
         struct err err = {0};
         verdict_init(j.v, NOW);
         fault_alloc_at(n);
-        bool ok = nvidia_check(j.v, &j.body, j.nonce, NULL, true, &err);
+        bool ok =
+            nvidia_check(j.v, &j.body, &(struct nvidia_terms){.nonce = j.nonce, .enforced = true}, &err);
         bool hit = fault_alloc_hit();
         fault_alloc_at(0);
         if (!hit) {

@@ -56,7 +56,7 @@ static void judge(const struct pki_gpu_spec *spec, size_t count, const struct at
     assert_true(buf_append(&body.nvidia_payload, payload.data, payload.len));
     verdict_init(v, NOW);
     verdict_pass(v, "quote", "stands for what came before");
-    if (!nvidia_check(v, &body, nonce, by, true, &err)) {
+    if (!nvidia_check(v, &body, &(struct nvidia_terms){.nonce = nonce, .root = by, .enforced = true}, &err)) {
         fail_msg("%s", err.message);
     }
     verdict_close(v);
