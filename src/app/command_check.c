@@ -123,8 +123,9 @@ static void print_meaning(double derives_a_second)
            "a second\n",
            derives_a_second, derives_a_second / STREAM_CHUNKS_A_SECOND, STREAM_CHUNKS_A_SECOND);
     if (derives_a_second < STREAM_CHUNKS_A_SECOND) {
-        printf("  this token is slower than one stream: answers of servers with a key per chunk will lag; with "
-               "--custody session\n  they do not (docs/THREAT-MODEL.md says what that gives up)\n");
+        printf(
+            "  this token is slower than one stream: answers of servers with a key per chunk will lag; with "
+            "--custody session\n  they do not (docs/THREAT-MODEL.md says what that gives up)\n");
     }
 }
 
