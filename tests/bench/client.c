@@ -204,6 +204,12 @@ static void on_input(evutil_socket_t fd, short what, void *arg)
     struct load *l = arg;
     char byte;
     if (read(fd, &byte, 1) > 0) {
+        if (byte == 'r') { /* the streams' shares are counted from here on */
+            for (int i = 0; i < l->count; i++) {
+                l->streams[i].events = 0;
+            }
+            return;
+        }
         event_base_loopbreak(l->base);
         return;
     }

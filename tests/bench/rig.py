@@ -110,6 +110,11 @@ class Load:
             raise RuntimeError(f"a run does not count: {result['bad']} bad answers of {result['answers']}")
         return result
 
+    def count_from_now(self):
+        """What each stream got before is not counted: one that came a moment earlier had the token alone."""
+        self.process.stdin.write("r")
+        self.process.stdin.flush()
+
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
@@ -225,6 +230,14 @@ class Rig:
         result["rate"] = result["derives"] / result["seconds"]
         result["us"] = result["cpu_seconds"] / result["derives"] * 1e6
         return result
+
+    def software_loop(self, field_bytes, seconds):
+        """CPU microseconds of ECDH, HKDF and AES-GCM for one chunk."""
+        out = subprocess.run([TOOLS / "bench-software", str(seconds), str(field_bytes)], capture_output=True, text=True)
+        if out.returncode != 0:
+            raise RuntimeError(out.stderr)
+        result = json.loads(out.stdout)
+        return result["cpu_seconds"] / result["chunks"] * 1e6
 
     def pairs(self, port_a, file_a, port_b, file_b, event, count):
         out = subprocess.run([TOOLS / "bench-client", "pairs", str(port_a), file_a, str(port_b), file_b, str(event),
