@@ -17,7 +17,8 @@
 
 /* What lies at PATH, and how it is to be judged. */
 struct saved {
-    struct buf body, quote;
+    struct buf body, quote, nras, nras_keys;
+    struct nras_evidence said;
     struct collateral collateral;
     struct attest_policy policy;
     struct attest_root *root;
@@ -26,12 +27,32 @@ struct saved {
     int64_t at;
 };
 
+/* What NVIDIA's service said at that time, when it was asked. */
+static bool load_nras(struct saved *s, const char *folder, struct err *err)
+{
+    char answer[PATH_MAX], keys[PATH_MAX];
+    snprintf(answer, sizeof answer, "%s/nras.json", folder);
+    snprintf(keys, sizeof keys, "%s/nras_keys.json", folder);
+    if (access(answer, F_OK) != 0) {
+        return true;
+    }
+    if (!text_read_file(&s->nras, answer, err) || !text_read_file(&s->nras_keys, keys, err)) {
+        return false;
+    }
+    s->said = (struct nras_evidence){.answer = (const char *)s->nras.data,
+                                     .keys = (const char *)s->nras_keys.data,
+                                     .answer_len = s->nras.len,
+                                     .keys_len = s->nras_keys.len};
+    s->input.nras = &s->said;
+    return true;
+}
+
 static bool load_evidence(struct saved *s, const char *folder, struct err *err)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/attestation.json", folder);
     if (access(path, F_OK) == 0) {
-        return text_read_file(&s->body, path, err);
+        return text_read_file(&s->body, path, err) && load_nras(s, folder, err);
     }
     snprintf(path, sizeof path, "%s/quote.bin", folder);
     return text_read_file(&s->quote, path, err);
@@ -118,6 +139,8 @@ int command_verify(const struct config *config)
     memset(&s, 0, sizeof s);
     buf_init(&s.body, LIMIT_ATTESTATION_BYTES);
     buf_init(&s.quote, QUOTE_FILE_BYTES_MAX);
+    buf_init(&s.nras, NRAS_ANSWER_BYTES_MAX);
+    buf_init(&s.nras_keys, JWKS_BYTES_MAX);
     collateral_init(&s.collateral);
     policy_init(&s.policy);
     struct attest_verdict *verdict = mem_calloc(1, sizeof *verdict);
@@ -137,6 +160,8 @@ int command_verify(const struct config *config)
     root_free(s.root);
     policy_free(&s.policy);
     collateral_free(&s.collateral);
+    buf_free(&s.nras_keys);
+    buf_free(&s.nras);
     buf_free(&s.quote);
     buf_free(&s.body);
     return code;

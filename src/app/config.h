@@ -37,7 +37,7 @@ struct config {
     /* [session] */
     uint64_t rotate; /* seconds */
     /* [attestation] */
-    char *collateral, *policy, *unsafe_attestation_root, *signatures, *evidence_dir;
+    char *collateral, *policy, *unsafe_attestation_root, *nras_url, *signatures, *evidence_dir;
     bool nras;
     /* Command-line words that are no options, in order; point into argv. */
     const char *words[8];

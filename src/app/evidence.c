@@ -66,6 +66,24 @@ static bool write_texts(const char *folder, const char *model, const struct veri
     return ok;
 }
 
+/* What NVIDIA's service said; nothing of an earlier set may lie there instead. */
+static bool write_nras(const char *folder, const struct nras_got *nras, struct err *err)
+{
+    static const char *const names[] = {"nras.json", "nras_keys.json"};
+    const struct buf *const texts[] = {&nras->answer, &nras->keys};
+    for (size_t i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        if (nras->asked && texts[i]->len > 0) {
+            if (!write_file(folder, names[i], texts[i]->data, texts[i]->len, err)) {
+                return false;
+            }
+        } else if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) < (int)sizeof path) {
+            unlink(path);
+        }
+    }
+    return true;
+}
+
 bool evidence_save(const char *folder, const char *model, const struct verification *v, struct err *err)
 {
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
@@ -74,7 +92,7 @@ bool evidence_save(const char *folder, const char *model, const struct verificat
     return write_file(folder, "attestation.json", v->body.data, v->body.len, err) &&
            write_quote(folder, v, err) &&
            (v->got.origin == COLLATERAL_NONE || collateral_save_folder(&v->got.collateral, folder, err)) &&
-           write_texts(folder, model, v, err);
+           write_nras(folder, &v->nras, err) && write_texts(folder, model, v, err);
 }
 
 /* "20261124T105800Z-sim-near-verified-1f3a9c02"; what is no plain character of the model's id becomes "_". */

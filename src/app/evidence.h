@@ -5,7 +5,7 @@
 
 #include "app/verifier.h"
 
-/* Writes attestation.json, quote.bin, the collateral, nonce.txt, verdict.json and README.txt (the command that judges
+/* Writes attestation.json, quote.bin, the collateral, nras.json and nras_keys.json (where asked), nonce.txt, verdict.json and README.txt (the command that judges
  * them) into folder, which is made (0700) when missing. What is there by these names is replaced. */
 bool evidence_save(const char *folder, const char *model, const struct verification *v,
                    struct err *err) MUST_CHECK;

@@ -89,7 +89,11 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     const struct collateral_source_options options = {
         .where = config->collateral, .unsafe_http = config->unsafe_http_upstream, .seen = v->seen};
     v->source = v->seen != NULL ? collateral_source_new(&options, err) : NULL;
-    if (v->source == NULL || !seen_pins_digest(v->seen, v->pins_digest, err)) {
+    if (v->source != NULL && config->nras) {
+        v->nras = nras_fetch_new(config->nras_url, config->unsafe_http_upstream, err);
+    }
+    if (v->source == NULL || (config->nras && v->nras == NULL) ||
+        !seen_pins_digest(v->seen, v->pins_digest, err)) {
         verifier_free(v);
         return NULL;
     }
@@ -101,6 +105,7 @@ void verifier_free(struct verifier *v)
     if (v != NULL) {
         verifier_policy_put(v, v->policy);
         collateral_source_free(v->source);
+        nras_fetch_free(v->nras);
         seen_close(v->seen);
         root_free(v->root);
         pthread_mutex_destroy(&v->lock);
@@ -112,6 +117,7 @@ void verifier_abort(struct verifier *v)
 {
     if (v != NULL) {
         collateral_source_abort(v->source);
+        nras_fetch_abort(v->nras);
     }
 }
 
@@ -122,9 +128,10 @@ void verifier_announce(struct verifier *v)
         "are refused until `attest MODEL --pin`",
         "policy: only what the policy file lists", "warn: changed software is said and passes", "off"};
     struct policy_ref *ref = verifier_policy_get(v);
-    log_info("attestation: to %s, collateral from %s, pins = %s",
+    log_info("attestation: to %s, collateral from %s, pins = %s%s",
              root_is_intel(v->root) ? "Intel's root" : "ANOTHER ROOT THAN INTEL'S",
-             collateral_source_name(v->source), pins[ref->policy.pins]);
+             collateral_source_name(v->source), pins[ref->policy.pins],
+             v->nras != NULL ? "; NVIDIA's service is asked about GPUs" : "");
     verifier_policy_put(v, ref);
 }
 
@@ -154,12 +161,14 @@ void verification_init(struct verification *v)
     memset(v, 0, sizeof *v);
     buf_init(&v->body, LIMIT_ATTESTATION_BYTES);
     collateral_got_init(&v->got);
+    nras_got_init(&v->nras);
 }
 
 void verification_free(struct verification *v)
 {
     buf_free(&v->body);
     collateral_got_free(&v->got);
+    nras_got_free(&v->nras);
 }
 
 static bool fetch_evidence(struct verifier *v, const char *model, struct verification *out, struct err *err)
@@ -217,6 +226,9 @@ bool verifier_verify(struct verifier *v, const char *model, struct verification 
     if (!fetch_evidence(v, model, out, err)) {
         return false;
     }
+    if (v->nras != NULL) {
+        nras_fetch(v->nras, &out->body, &out->nras);
+    }
     int64_t fetched = clock_boot_ns();
     if (!verifier_judge(v, model, out, err)) {
         return false;
@@ -251,16 +263,27 @@ bool verifier_pin(struct verifier *v, const char *model, struct verification *ou
     return seen_pin(v->seen, model, &seen, false, err) && verifier_judge(v, model, out, err);
 }
 
-/* A refusal as an error; where there is no collateral because of the network, that is what can be mended. */
+static bool is_of_the_network(const struct err *problem)
+{
+    return problem->kind == ERR_UNREACHABLE || problem->kind == ERR_TIMEOUT ||
+           problem->kind == ERR_UPSTREAM || problem->kind == ERR_CANCELLED;
+}
+
+/* A refusal as an error; where there is no collateral, or no word of NVIDIA's, because of the network, that is what can be
+ * mended. */
 static bool refuse(const struct verification *verification, struct err *err)
 {
-    const struct err *problem = &verification->got.problem;
-    bool network = problem->kind == ERR_UNREACHABLE || problem->kind == ERR_TIMEOUT ||
-                   problem->kind == ERR_UPSTREAM || problem->kind == ERR_CANCELLED;
+    const struct {
+        const char *check;
+        const struct err *problem;
+    } fetched[] = {{"collateral:", &verification->got.problem}, {"gpu.nras:", &verification->nras.problem}};
     attest_error(&verification->verdict, err);
-    if (verification->got.origin == COLLATERAL_NONE && network &&
-        strncmp(verification->verdict.reason, "collateral:", 11) == 0) {
-        err->kind = problem->kind;
+    for (size_t i = 0; i < sizeof fetched / sizeof fetched[0]; i++) {
+        if (is_of_the_network(fetched[i].problem) &&
+            strncmp(verification->verdict.reason, fetched[i].check, strlen(fetched[i].check)) == 0 &&
+            (i > 0 || verification->got.origin == COLLATERAL_NONE)) {
+            err->kind = fetched[i].problem->kind;
+        }
     }
     return false;
 }

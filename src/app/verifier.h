@@ -7,6 +7,7 @@
 #include "app/config.h"
 #include "attest/attest.h"
 #include "session/collateral_source.h"
+#include "session/nras_fetch.h"
 #include "session/sessions.h"
 #include "upstream/config.h"
 
@@ -18,6 +19,7 @@ struct verification {
     uint8_t nonce[ATTEST_NONCE_BYTES];
     struct buf body; /* as the provider sent it */
     struct collateral_got got;
+    struct nras_got nras; /* what NVIDIA's service said, when it was asked */
 };
 
 /* config and upstream outlive it. ERR_CONFIG for an unreadable policy, root or --collateral; ERR_IO when the state

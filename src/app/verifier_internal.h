@@ -20,7 +20,8 @@ struct verifier {
     struct attest_root *root;
     struct seen *seen;
     struct collateral_source *source;
-    pthread_mutex_t lock; /* of what follows */
+    struct nras_fetch *nras; /* NULL: off */
+    pthread_mutex_t lock;    /* of what follows */
     struct policy_ref *policy;
     uint8_t pins_digest[SHA256_BYTES]; /* of the stored pins, when last looked at; main thread */
     struct verifier_outcome outcomes[VERIFIER_OUTCOMES_MAX];

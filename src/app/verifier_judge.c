@@ -29,6 +29,7 @@ static bool judge(struct verifier *v, const char *model, struct verification *ou
                                  .body = (const char *)out->body.data,
                                  .body_len = out->body.len,
                                  .nonce = out->nonce,
+                                 .nras = nras_got_view(&out->nras),
                                  .root = v->root,
                                  .stored_pins = stored->accepted,
                                  .stored_pin_count = stored->accepted_count};

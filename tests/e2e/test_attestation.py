@@ -117,6 +117,60 @@ def test_refused_by_gpus(start_proxy, sim, attest, tmp_path, fault, check):
     assert report["verdict"] == "verified" and gpu_results(report)[check] == "fail", report
 
 
+@pytest.fixture
+def nras(sim, tmp_path):
+    """Arguments that make a command ask the simulator's NVIDIA service."""
+    config = tmp_path / "nras.conf"
+    config.write_text(f"[attestation]\nnras = on\nnras_url = {sim.origin}\n")
+    return ["--config", config]
+
+
+def test_nras(attest, command, nras, sim, tmp_path):
+    """Asked for, NVIDIA's service vouches for what cannot be checked here; saved, it does so offline too."""
+    kept = tmp_path / "kept"
+    report = report_of(attest(*nras, "--save", kept))
+    results = gpu_results(report)
+    assert report["verdict"] == "verified", report
+    assert (results["nras"], results["measurements"], results["revocation"], results["binding"]) == ("pass", "pass", "pass", "not-checked")
+    at = (kept / "README.txt").read_text().split("--at ")[1].split()[0]
+    nonce = (kept / "nonce.txt").read_text()
+    offline = ["verify", kept, "--nonce", nonce, "--root", sim.root, "--json", "--at"]
+    assert gpu_results(report_of(command(*offline, at, upstream=False)))["nras"] == "pass"
+    run = command(*offline, int(at) + 3601, upstream=False)
+    assert run.returncode == 1 and report_of(run)["reason"].startswith("gpu.nras:")
+    sim.fault("nras", "nras-old")
+    results = gpu_results(report_of(attest(*nras)))
+    assert (results["measurements"], results["revocation"]) == ("pass", "not-checked")
+    asked = sim.stats()["nras_requests"]
+    assert "nras" not in gpu_results(report_of(attest(*nras, model=ACI)))  # no GPU to ask about
+    assert report_of(attest("--save", kept))["verdict"] == "verified"
+    assert sim.stats()["nras_requests"] == asked and not (kept / "nras.json").exists()
+
+
+@pytest.mark.parametrize("fault", ["nras-refuses", "nras-nonce", "nras-key", "nras-alg", "nras-expired", "nras-fewer", "nras-digest",
+                                   "nras-measures", "nras-revoked"])
+def test_refused_by_nras(start_proxy, nras, sim, fault):
+    proxy = start_proxy(*nras)
+    sim.fault("nras", fault)
+    message = refusal(proxy)
+    assert "attestation refused: gpu.nras:" in message, message
+    assert sim.stats()["chat_requests"] == 0
+
+
+def test_nras_down(start_proxy, attest, nras, sim, tmp_path):
+    """Asked for and not there: refused as a fault of the network, unless GPU checks are only reported."""
+    proxy = start_proxy(*nras)
+    sim.fault("nras", "nras-down")
+    status, headers, body = proxy.post(chat_body("a secret"))
+    assert status == 502 and json.loads(body)["error"]["code"] == "upstream_error", body
+    assert headers.get("x-should-retry") != "false" and sim.stats()["chat_requests"] == 0
+    policy = tmp_path / "policy.ini"
+    policy.write_text("[gpu]\ncheck = report\n")
+    sim.fault("nras", "nras-down")
+    report = report_of(attest(*nras, "--policy", policy))
+    assert report["verdict"] == "verified" and gpu_results(report)["nras"] == "not-checked"
+
+
 def test_gpus_of_nvidia_only(command, sim, tmp_path):
     """A root for quotes alone does not vouch for GPUs: those must be NVIDIA's."""
     (tmp_path / "first.pem").write_text(sim.root.read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")

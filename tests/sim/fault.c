@@ -224,6 +224,18 @@ static const struct fault table[] = {
     {"sig-not-hex", F_S_NOT_HEX, IN_SIGNATURE, 0, "signature is not hex"},
     {"sig-404", F_S_404, IN_SIGNATURE, 0, "404, as another node would say"},
     {"sig-id", F_S_ID, IN_SIGNATURE, 0, "requested_request_id of another answer"},
+    /* ---- NVIDIA's service ---- */
+    {"nras-down", F_N_DOWN, IN_NRAS, 0, "status 503"},
+    {"nras-refuses", F_N_REFUSES, IN_NRAS, 0, "the overall result is false"},
+    {"nras-nonce", F_N_NONCE, IN_NRAS, 0, "tokens for another nonce"},
+    {"nras-key", F_N_KEY, IN_NRAS, 0, "tokens signed by another key of the set than they name"},
+    {"nras-alg", F_N_ALG, IN_NRAS, 0, "tokens with alg none and no signature"},
+    {"nras-expired", F_N_EXPIRED, IN_NRAS, 0, "tokens that ended an hour ago"},
+    {"nras-fewer", F_N_FEWER, IN_NRAS, 0, "nothing said of the last GPU"},
+    {"nras-digest", F_N_DIGEST, IN_NRAS, 0, "a GPU's token that the overall token does not name"},
+    {"nras-measures", F_N_MEASURES, IN_NRAS, 0, "a GPU's measurements are not the golden ones"},
+    {"nras-revoked", F_N_REVOKED, IN_NRAS, 0, "a GPU's certificate is revoked"},
+    {"nras-old", F_N_OLD, IN_NRAS, 0, "tokens that do not speak of revocation (not an error)"},
 };
 
 struct queued {
@@ -258,8 +270,11 @@ unsigned fault_where_of(const char *endpoint)
     static const struct {
         const char *name;
         unsigned where;
-    } names[] = {
-        {"models", IN_MODELS}, {"attestation", IN_ATTEST}, {"chat", IN_CHAT}, {"signature", IN_SIGNATURE}};
+    } names[] = {{"models", IN_MODELS},
+                 {"attestation", IN_ATTEST},
+                 {"chat", IN_CHAT},
+                 {"signature", IN_SIGNATURE},
+                 {"nras", IN_NRAS}};
     for (size_t i = 0; endpoint && i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i].name, endpoint))
             return names[i].where;
@@ -272,7 +287,7 @@ bool fault_push(const char *endpoint, const char *name, const char *model, long 
     unsigned where = fault_where_of(endpoint);
     const struct fault *fault = name ? fault_find(name, strlen(name)) : NULL;
     if (!where || !fault || !(fault->where & where)) {
-        *why = !where   ? "endpoint is not one of models, attestation, chat, signature"
+        *why = !where   ? "endpoint is not one of models, attestation, chat, signature, nras"
                : !fault ? "no such fault"
                         : "that fault is not one of this endpoint";
         return false;

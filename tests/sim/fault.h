@@ -8,7 +8,7 @@
 
 #include "util.h"
 
-enum fault_where { IN_MODELS = 1, IN_ATTEST = 2, IN_CHAT = 4, IN_SIGNATURE = 8, IN_ANY = 15 };
+enum fault_where { IN_MODELS = 1, IN_ATTEST = 2, IN_CHAT = 4, IN_SIGNATURE = 8, IN_ANY = 15, IN_NRAS = 16 };
 
 enum fault_id {
     F_NONE,
@@ -209,6 +209,18 @@ enum fault_id {
     F_S_NOT_HEX,
     F_S_404,
     F_S_ID,
+    /* NVIDIA's service */
+    F_N_DOWN,
+    F_N_REFUSES,
+    F_N_NONCE,
+    F_N_KEY,
+    F_N_ALG,
+    F_N_EXPIRED,
+    F_N_FEWER,
+    F_N_DIGEST,
+    F_N_MEASURES,
+    F_N_REVOKED,
+    F_N_OLD,
 };
 
 struct fault {

@@ -13,6 +13,7 @@
 #include "check.h"
 #include "http.h"
 #include "intel.h"
+#include "nvidia.h"
 #include "plan.h"
 #include "record.h"
 #include "seal.h"
@@ -288,6 +289,7 @@ int main(int argc, char **argv)
     int status = base ? serve(&o, base, tls) : 1;
     server_reset();
     intel_stop();
+    nras_stop();
     seal_forget();
     model_unload();
     SSL_CTX_free(tls);

@@ -175,6 +175,7 @@ char *record_stats_json(void)
         {"attestation_requests", sim_stats.attestations},
         {"attestation_peak_60s", sim_stats.attestations_peak},
         {"collateral_requests", sim_stats.collateral},
+        {"nras_requests", sim_stats.nras},
         {"signature_requests", sim_stats.signatures},
         {"plain_requests", sim_stats.plain},
         {"transfers_open", sim_stats.transfers_open - 1}, /* less the one that asks */

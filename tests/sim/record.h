@@ -8,7 +8,7 @@
 #include "util.h"
 
 struct stats {
-    long requests, chat, models, attestations, signatures, plain, collateral;
+    long requests, chat, models, attestations, signatures, plain, collateral, nras;
     long transfers_open;     /* answers not yet finished */
     long client_disconnects; /* connections that ended while their answer was not finished */
     long connections, connections_open, tls_connections;

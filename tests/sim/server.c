@@ -6,6 +6,7 @@
 #include "attest.h"
 #include "check.h"
 #include "intel.h"
+#include "nvidia.h"
 #include "plan.h"
 #include "record.h"
 #include "sign.h"
@@ -342,7 +343,7 @@ void server_handle(struct http_conn *conn, const struct http_request *q)
         {"/plain/chat/completions", "POST", handle_plain},
     };
     size_t base_len = strlen(server_settings.base_path);
-    if (control_handle(conn, q) || intel_handle(conn, q))
+    if (control_handle(conn, q) || intel_handle(conn, q) || nras_handle(conn, q))
         return;
     sim_stats.requests++;
     bool ours = !strncmp(q->path, server_settings.base_path, base_len);
