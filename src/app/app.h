@@ -6,6 +6,7 @@
 
 #include "app/admission.h"
 #include "app/config.h"
+#include "app/signed.h"
 #include "keyholder/control.h"
 #include "server/listener.h"
 #include "server/worker.h"
@@ -21,6 +22,7 @@ struct app {
     struct keyholder_control *control;
     struct verifier *verifier; /* attests models: app/verifier.h */
     struct sessions *sessions;
+    struct signed_answers signed_answers;
     struct inflight inflight;
     struct admission admission;
     struct origin_policy *origins;

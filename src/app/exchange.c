@@ -51,11 +51,7 @@ static void advance(struct exchange *x)
         }
         return;
     case RELAY_COMPLETE:
-        if (relay_finish(x->relay, &err)) {
-            exchange_destroy(x);
-        } else {
-            exchange_fail(x, &err);
-        }
+        exchange_complete(x);
         return;
     case RELAY_GOES_ON:
         break;
@@ -122,6 +118,9 @@ static void on_done(void *arg, const struct transfer_result *result)
 {
     struct exchange *x = arg;
     x->transfer = NULL;
+    if (x->lookup != NULL) {
+        return; /* all that matters of it is here */
+    }
     if (result->err.kind != ERR_NONE) {
         exchange_fail(x, &result->err);
     } else if (x->upstream_status != 200) {
@@ -165,6 +164,9 @@ static bool seal_and_send(struct exchange *x, struct err *err)
               request_seal(x->request, x->session->model, w->aead, x->session->client_point, &sealed, err);
     if (ok) {
         x->relay = relay_new(w, x->call, x->session, x->info, w->next_stream_id++, &x->claim, on_key, x, err);
+        if (x->relay != NULL && w->app->signed_answers.mode == SIGNED_REQUIRE) {
+            relay_read_to_the_end(x->relay); /* nobody signs an answer that was cut off */
+        }
         ok = x->relay != NULL && send_sealed(x, &sealed, err);
     }
     buf_free(&sealed);
@@ -207,11 +209,21 @@ static void have_catalogue(struct exchange *x)
     bool known = catalogue_find(x->catalogue, x->info->model) != NULL;
     catalogue_unref(x->catalogue);
     x->catalogue = NULL;
+    struct err err = {0};
+    struct signed_answers *answers = &x->worker->app->signed_answers;
+    uint16_t wait_s;
+    if (known && answers->mode == SIGNED_REQUIRE && !signed_take(answers, &wait_s, &err)) {
+        /* Now, and not after the answer was paid for. */
+        struct openai_error busy = openai_error_of(&err);
+        busy.retry_after_s = wait_s;
+        metrics_error(err.kind);
+        exchange_fail_as(x, &busy);
+        return;
+    }
     if (known) {
         want_session(x);
         return;
     }
-    struct err err;
     err_set(&err, ERR_NOT_FOUND,
             "no such model with end-to-end encryption; GET /v1/models lists them. Nothing was sent");
     struct openai_error error = openai_error_of(&err);

@@ -20,10 +20,11 @@ struct exchange {
     struct catalogue *catalogue; /* only until the model was found in it */
     struct session *session;
     struct transfer *transfer;
-    struct claim claim;    /* on the token, until the end */
-    struct relay *relay;   /* from the first attempt's sending on */
-    size_t sealed_charged; /* bytes charged for the sealed copy */
-    int upstream_status;   /* 0: none yet */
+    struct claim claim;           /* on the token, until the end */
+    struct relay *relay;          /* from the first attempt's sending on */
+    struct signed_lookup *lookup; /* of the complete answer's signature */
+    size_t sealed_charged;        /* bytes charged for the sealed copy */
+    int upstream_status;          /* 0: none yet */
     int64_t retry_after_s;
     struct buf error_body; /* of an answer that is no 200 */
     bool repeated;         /* the one repetition was spent */
@@ -35,5 +36,7 @@ void exchange_destroy(struct exchange *x);
 void exchange_fail_as(struct exchange *x, const struct openai_error *error);
 void exchange_fail(struct exchange *x, const struct err *err);
 void exchange_fail_upstream(struct exchange *x, const struct upstream_error *upstream);
+/* Ends it with the complete answer, after what is to be asked of its signature. Called again meanwhile it waits. */
+void exchange_complete(struct exchange *x);
 
 #endif

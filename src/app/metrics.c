@@ -26,6 +26,12 @@ static const struct {
     [METRIC_NOT_ADMITTED] = {"not_admitted_total", "counter",
                              "requests refused because the token is too busy"},
     [METRIC_REPLAYS] = {"replays_refused_total", "counter", "sealed fields refused because they came twice"},
+    [METRIC_SIGNATURES_VALID] = {"signatures_valid_total", "counter",
+                                 "signatures of answers that the attested key made"},
+    [METRIC_SIGNATURES_WRONG] = {"signatures_wrong_total", "counter",
+                                 "signatures of answers that are malformed or by another key"},
+    [METRIC_SIGNATURES_MISSING] = {"signatures_missing_total", "counter",
+                                   "answers whose signature was not to be had"},
 };
 
 static atomic_llong values[METRIC_COUNT];

@@ -22,11 +22,14 @@ enum metric {
     METRIC_DERIVE_CACHE_HITS, /* answered by a response's own cache */
     METRIC_HANDSHAKES,        /* sessions opened */
     METRIC_HANDSHAKES_FAILED,
-    METRIC_ROTATIONS,    /* of the handshakes: replaced a live session */
-    METRIC_REPETITIONS,  /* requests repeated once after a re-attestation */
-    METRIC_CLIENTS_GONE, /* hung up before their answer ended */
-    METRIC_NOT_ADMITTED, /* refused because they would have waited too long for the token */
-    METRIC_REPLAYS,      /* repeated (point, nonce) pairs refused */
+    METRIC_ROTATIONS,          /* of the handshakes: replaced a live session */
+    METRIC_REPETITIONS,        /* requests repeated once after a re-attestation */
+    METRIC_CLIENTS_GONE,       /* hung up before their answer ended */
+    METRIC_NOT_ADMITTED,       /* refused because they would have waited too long for the token */
+    METRIC_REPLAYS,            /* repeated (point, nonce) pairs refused */
+    METRIC_SIGNATURES_VALID,   /* of answers: by the attested key */
+    METRIC_SIGNATURES_WRONG,   /* malformed, or by another key */
+    METRIC_SIGNATURES_MISSING, /* not to be had */
     METRIC_COUNT
 };
 

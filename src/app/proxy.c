@@ -147,6 +147,7 @@ static size_t connection_limit(const struct config *config)
 static bool make_http(struct app *app, struct err *err)
 {
     const struct config *c = app->config;
+    signed_init(&app->signed_answers, c->signatures);
     inflight_init(&app->inflight, c->max_inflight_bytes);
     app->origins = origin_policy_new((const char *const *)c->allow_host.items, c->allow_host.count,
                                      (const char *const *)c->allow_origin.items, c->allow_origin.count, err);

@@ -9,6 +9,8 @@
 #include "wire/sse.h"
 #include "wire/stop_filter.h"
 
+#define ANSWER_ID_CHARS 128 /* wire/answer.h lets no longer one pass */
+
 struct relay {
     struct worker *worker;
     struct http_call *call;
@@ -20,7 +22,10 @@ struct relay {
     struct stop_filter filter;
     struct buf out; /* events of this turn, for one write */
     struct upstream_error upstream_error;
-    bool done;  /* [DONE] was reached, or every choice met a stop sequence */
+    bool done;              /* [DONE] was reached, or every choice met a stop sequence */
+    bool upstream_finished; /* [DONE] was reached */
+    bool to_the_end;        /* stop sequences do not make it done */
+    char answer_id[ANSWER_ID_CHARS + 1];
     bool ended; /* no more bytes come */
     bool client_full;
 };
@@ -104,6 +109,17 @@ static void flush(struct relay *r)
     buf_reset(&r->out);
 }
 
+/* The first event's id stands for the answer. */
+static void keep_id(struct relay *r, const struct answer_event *event)
+{
+    struct answer_span id = event->meta[ANSWER_ID];
+    if (r->answer_id[0] != '\0' || id.end < id.start + 2 || id.end - id.start - 2 > ANSWER_ID_CHARS ||
+        event->text.data[id.start] != '"') {
+        return;
+    }
+    memcpy(r->answer_id, event->text.data + id.start + 1, id.end - id.start - 2);
+}
+
 /* One opened event of content or usage, in order. */
 static bool give(struct relay *r, struct answer_event *event, struct err *err)
 {
@@ -121,15 +137,16 @@ static bool take_event(struct relay *r, struct answer_event *event, struct err *
 {
     switch (event->kind) {
     case ANSWER_DONE:
-        r->done = true;
+        r->done = r->upstream_finished = true;
         return r->stops == NULL || stop_filter_done(&r->filter, r->gather, &r->out, err);
     case ANSWER_CHUNK:
     case ANSWER_USAGE:
+        keep_id(r, event);
         if (!give(r, event, err)) {
             return false;
         }
         /* All choices met a stop sequence: what the upstream would still send is not wanted. */
-        r->done = r->stops != NULL && r->filter.stopped >= r->info->choices;
+        r->done = !r->to_the_end && r->stops != NULL && r->filter.stopped >= r->info->choices;
         return true;
     case ANSWER_NOTHING:
     case ANSWER_ERROR:
@@ -176,9 +193,32 @@ bool relay_should_pause(const struct relay *r)
     return r->client_full || queue_is_full(&r->queue);
 }
 
-bool relay_finish(struct relay *r, struct err *err)
+void relay_read_to_the_end(struct relay *r)
+{
+    r->to_the_end = true;
+}
+
+bool relay_upstream_finished(const struct relay *r)
+{
+    return r->upstream_finished;
+}
+
+const char *relay_answer_id(const struct relay *r)
+{
+    return r->answer_id;
+}
+
+void relay_flush(struct relay *r)
+{
+    flush(r);
+}
+
+bool relay_finish(struct relay *r, const char *comment, struct err *err)
 {
     if (r->gather == NULL) {
+        if (comment != NULL) {
+            buf_appendf(&r->out, ": %s\n\n", comment);
+        }
         answer_render_done(&r->out);
         if (!buf_check(&r->out, "the end of an answer", err)) {
             return false;

@@ -12,7 +12,7 @@ struct relay;
 
 enum relay_state {
     RELAY_GOES_ON,
-    RELAY_COMPLETE,        /* call relay_finish; the upstream transfer is not needed any more */
+    RELAY_COMPLETE,        /* call relay_finish; the upstream's further bytes are not needed. Stays so */
     RELAY_FAILED,          /* err says why */
     RELAY_UPSTREAM_FAILED, /* *upstream is the upstream's own error; valid until relay_free */
 };
@@ -33,7 +33,16 @@ void relay_end_of_stream(struct relay *r);
 enum relay_state relay_advance(struct relay *r, const struct upstream_error **upstream, struct err *err);
 /* True when client or token are too slow for more bytes from the upstream. */
 bool relay_should_pause(const struct relay *r);
-/* Ends the call with the rest of the stream or the gathered completion. On failure the call is not ended. */
-bool relay_finish(struct relay *r, struct err *err) MUST_CHECK;
+/* When every choice has met a stop sequence, reads on to the upstream's [DONE]. Before the first byte. */
+void relay_read_to_the_end(struct relay *r);
+/* True when the upstream sent its [DONE], false when only stop sequences have ended the answer. */
+bool relay_upstream_finished(const struct relay *r);
+/* The completion's id as the upstream gave it, "" before it did. */
+const char *relay_answer_id(const struct relay *r);
+/* Writes what can be written before the call is ended, so that a client need not wait for it. */
+void relay_flush(struct relay *r);
+/* Ends the call with the rest of the stream or the gathered completion. comment, one line, stands before a stream's
+ * [DONE]; may be NULL. On failure the call is not ended. */
+bool relay_finish(struct relay *r, const char *comment, struct err *err) MUST_CHECK;
 
 #endif

@@ -25,10 +25,11 @@ struct signature_result {
     bool has_receipt; /* an ACI receipt lies beside it: noted, not checked */
 };
 
-/* Parses body[0..len), recovers who signed its text by EIP-191 and compares with address, that of the key which the quote
- * binds. True when they are the same. ERR_INVALID: malformed; ERR_ATTESTATION: signed by another key, or the body names
- * another signer than the one who signed; *out is zero on failure. */
-bool signature_check(struct signature_result *out, const char *body, size_t len,
+/* Parses body[0..len), the answer to a question after the completion id, recovers who signed its text by EIP-191 and
+ * compares with address, that of the key which the quote binds. True when they are the same. ERR_INVALID: malformed, or
+ * about another completion; ERR_ATTESTATION: signed by another key, or the body names another signer than the one who
+ * signed; *out is zero on failure. */
+bool signature_check(struct signature_result *out, const char *body, size_t len, const char *id,
                      const uint8_t address[static ETH_ADDRESS_BYTES], struct err *err) MUST_CHECK;
 /* One sentence for log, metrics help and the last comment of a stream: exactly what a good signature proves and what it
  * does not. Static text. */

@@ -53,6 +53,8 @@
 #define LIMIT_REKEYS_PER_10_MIN 4      /* forced re-keyings of a model */
 #define LIMIT_ATTESTATIONS_PER_MIN 10  /* protocol.md section 1: Venice's budget an address */
 #define LIMIT_ATTESTATION_REFUSED_S 10 /* a refused enclave is not asked again for so long */
+#define LIMIT_SIGNATURES_PER_MIN 10    /* protocol.md section 4: the same for signatures of answers */
+#define LIMIT_SIGNATURE_S 10           /* from an answer's end to its signature */
 #define LIMIT_CATALOGUE_AGE_S 300
 #define LIMIT_MODEL_ID_BYTES 128
 

@@ -142,9 +142,10 @@ struct transfer *transfer_start(struct upstream_loop *loop, const struct transfe
     if (request->body != NULL && (body.failed || body.data == NULL)) {
         ok = err_set(err, ERR_INVALID, "a request's body is empty or did not fit");
     }
-    ok = ok && upstream_url_join(loop->config, request->path, &t->url, err) &&
-         upstream_headers_build(&t->headers, loop->config, true, request->headers, request->header_count,
-                                request->body != NULL ? "application/json" : NULL, err);
+    ok =
+        ok && upstream_url_join(loop->config, request->path, &t->url, err) &&
+        upstream_headers_build(&t->headers, loop->config, !request->anonymous, request->headers,
+                               request->header_count, request->body != NULL ? "application/json" : NULL, err);
     if (ok && (t->easy = curl_easy_init()) == NULL) {
         ok = err_set(err, ERR_MEMORY, "no memory for a request to the upstream");
     }

@@ -23,6 +23,7 @@ struct transfer_request {
     const char *path; /* below the base URL, begins with "/", values escaped (upstream_escape) */
     const struct transfer_header *headers;
     size_t header_count; /* LIMIT_UPSTREAM_HEADERS at most */
+    bool anonymous;      /* without the API key */
     struct buf *
         body; /* NULL: GET. Else POST of at least one byte; moved from by transfer_start, also on failure; wiped as soon as it
                             is sent and the answer has begun, or the transfer ends. Content-Type is
