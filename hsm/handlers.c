@@ -141,6 +141,10 @@ static bool derive_in_token(struct server *s, struct connection *c, const struct
     job->private_key = key->private_key;
     memcpy(job->point, m->u.derive.server_point, POINT_BYTES);
     if (!pool_submit(s->units[key->unit].pool, job, err)) {
+        struct pool_state all;
+        units_state(s->units, s->unit_count, &all);
+        /* Lost a moment ago, with its key: where another token works the client need not wait for this one. */
+        err->kind = err->kind == ERR_TOKEN && all.token == KEYIPC_TOKEN_READY ? ERR_KEY_GONE : err->kind;
         job_free(job);
         return false;
     }
