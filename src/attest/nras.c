@@ -6,7 +6,7 @@
 #include "base/hex.h"
 #include "base/limits.h"
 
-#define GPU_NAME_BYTES 16
+#define GPU_NAME_BYTES 32 /* "GPU-" and any number */
 
 struct check {
     const struct jwks *set;
