@@ -228,6 +228,8 @@ static bool start_threads(struct pool *p, unsigned count, struct err *err)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     int failed = 0;
+    pthread_mutex_lock(
+        &p->lock); /* the first of a token that is down begins at once, and wants to know how many */
     for (p->started = 0; p->started < count && failed == 0; p->started += failed == 0) {
         struct worker *w = &p->workers[p->started];
         w->pool = p;
@@ -235,6 +237,7 @@ static bool start_threads(struct pool *p, unsigned count, struct err *err)
         pthread_cond_init(&w->wake, &monotonic);
         failed = pthread_create(&w->thread, NULL, run, w);
     }
+    pthread_mutex_unlock(&p->lock);
     pthread_condattr_destroy(&monotonic);
     return failed == 0 || err_errno(err, ERR_IO, failed, "cannot start a thread");
 }

@@ -12,6 +12,7 @@
 
 #define SOFTHSM "/usr/lib/softhsm/libsofthsm2.so"
 #define OPEN_MAX 256
+#define SLOTS_MAX 16
 
 static CK_FUNCTION_LIST *real;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,12 +32,26 @@ static bool there(const char *name, size_t len)
     return prefix == NULL || access(path, F_OK) != 0;
 }
 
+/* Asked of SoftHSM once: its C_GetTokenInfo is not meant for several threads (gmtime). */
 static bool gone(CK_SLOT_ID slot)
 {
-    CK_TOKEN_INFO info;
-    return real->C_GetTokenInfo(slot, &info) == CKR_OK &&
-           !(there((char *)info.label, sizeof info.label) &&
-             there((char *)info.serialNumber, sizeof info.serialNumber));
+    static struct {
+        CK_SLOT_ID slot;
+        CK_TOKEN_INFO info;
+    } known[SLOTS_MAX];
+    static size_t count;
+    const CK_TOKEN_INFO *info = NULL;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < count; i++) {
+        info = known[i].slot == slot ? &known[i].info : info;
+    }
+    if (info == NULL && count < SLOTS_MAX && real->C_GetTokenInfo(slot, &known[count].info) == CKR_OK) {
+        known[count].slot = slot;
+        info = &known[count++].info;
+    }
+    pthread_mutex_unlock(&lock);
+    return info != NULL && !(there((const char *)info->label, sizeof info->label) &&
+                             there((const char *)info->serialNumber, sizeof info->serialNumber));
 }
 
 static bool session_gone(CK_SESSION_HANDLE session)
