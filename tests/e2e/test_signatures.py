@@ -157,3 +157,17 @@ def test_client_leaves_while_it_is_asked_for(signed_proxy, sim):
         answer.close()
     wait_until("the exchange is gone", lambda: proxy.metric("e2ee_proxy_streams_open") == 0, 5)
     assert proxy.post(chat_body(PROMPT))[0] == 200
+
+
+def test_late(signed_proxy, sim):
+    """A signature may take a while; past ten seconds it counts as missing."""
+    proxy = signed_proxy("require")
+    sim.fault("signature", "delay", value=1500)
+    events, comment = stream(proxy)
+    assert events[-1] == "[DONE]" and "the attested key signed" in comment
+    sim.fault("signature", "delay", value=30000)
+    status, _, body = proxy.post(chat_body(PROMPT, stream=True))
+    events = read_events(body)
+    assert text_of(events[:-1]) == f"You said: {PROMPT}"
+    assert events[-1]["error"]["code"] == "attestation_failed" and "in time" in events[-1]["error"]["message"], events[-1]
+    assert proxy.metric("e2ee_proxy_signatures_missing_total") == 1
