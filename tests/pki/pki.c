@@ -103,7 +103,7 @@ static void der_integer(struct pki_bytes *out, int b, unsigned value)
 
 static X509_EXTENSION *sgx_extension(const struct pki_spec *spec)
 {
-    struct pki_bytes tcb = {0}, members = {0}, all = {0};
+    struct pki_bytes tcb = {0}, configuration = {0}, members = {0}, all = {0};
     uint8_t ppid[16] = {0x77};
     for (int i = 0; i < 16; i++) {
         der_integer(&tcb, i + 1, spec->component[i]);
@@ -114,6 +114,12 @@ static X509_EXTENSION *sgx_extension(const struct pki_spec *spec)
     der_member(&members, 2, 0, 0x30, tcb.data, tcb.len);
     der_member(&members, 3, 0, 0x04, spec->pceid, 2);
     der_member(&members, 4, 0, 0x04, spec->fmspc, 6);
+    der_member(&members, 5, 0, 0x0a, (uint8_t[]){1}, 1); /* SGXType: scalable */
+    der_member(&members, 6, 0, 0x04, ppid, sizeof ppid); /* platform instance */
+    for (int i = 1; i <= 3; i++) {                       /* dynamic platform, cached keys, SMT */
+        der_member(&configuration, 7, i, 0x01, (uint8_t[]){0xff}, 1);
+    }
+    der_member(&members, 7, 0, 0x30, configuration.data, configuration.len);
     pki_append(&all, (uint8_t[]){0x30, 0x82, (uint8_t)(members.len >> 8), (uint8_t)members.len}, 4);
     pki_append(&all, members.data, members.len);
     ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
@@ -124,6 +130,7 @@ static X509_EXTENSION *sgx_extension(const struct pki_spec *spec)
     ASN1_OCTET_STRING_free(value);
     ASN1_OBJECT_free(oid);
     pki_bytes_free(&tcb);
+    pki_bytes_free(&configuration);
     pki_bytes_free(&members);
     pki_bytes_free(&all);
     return ext;
@@ -144,8 +151,12 @@ X509 *pki_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *issuer_key
     X509 *cert = X509_new();
     X509_NAME *name = X509_NAME_new();
     MUST(cert != NULL && name != NULL && X509_set_version(cert, X509_VERSION_3) == 1);
-    MUST(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0) == 1 &&
-         X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"Test", -1, -1, 0) == 1);
+    const char *const subject[][2] = {
+        {"CN", cn}, {"O", "Intel Corporation"}, {"L", "Santa Clara"}, {"ST", "CA"}, {"C", "US"}};
+    for (size_t i = 0; i < sizeof subject / sizeof *subject; i++) {
+        MUST(X509_NAME_add_entry_by_txt(name, subject[i][0], MBSTRING_ASC,
+                                        (const unsigned char *)subject[i][1], -1, -1, 0) == 1);
+    }
     MUST(X509_set_subject_name(cert, name) == 1 &&
          X509_set_issuer_name(cert, issuer != NULL ? X509_get_subject_name(issuer) : name) == 1);
     X509_NAME_free(name);
@@ -157,6 +168,8 @@ X509 *pki_cert(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *issuer_key
     add_extension(cert, issuer, NID_basic_constraints, ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
     add_extension(cert, issuer, NID_key_usage,
                   ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
+    add_extension(cert, issuer != NULL ? issuer : cert, NID_crl_distribution_points,
+                  "URI:https://certificates.trustedservices.intel.com/IntelSGXRootCA.der");
     if (extra != NULL) {
         MUST(X509_add_ext(cert, extra, -1) == 1);
     }
