@@ -16,6 +16,8 @@ typedef void (*change_fn)(struct pki_spec *s);
         __VA_ARGS__;                                                                                         \
     }
 #define EDIT_TCB(find, replace) s->tcb_find = find, s->tcb_replace = replace
+/* Intel's service answers in the case that it was asked in; go-tdx-guest compares letter by letter. */
+#define EDIT_TCB_LOWER(s) (s)->tcb_find = "90C06F", (s)->tcb_replace = "90c06f"
 
 CHANGE(good, (void)s)
 CHANGE(good_td15, s->version = 5; s->body_type = 3)
@@ -132,6 +134,7 @@ int main(int argc, char **argv)
         struct pki_spec spec;
         char dir[512], expected[512];
         pki_spec_good(&spec, NOW);
+        EDIT_TCB_LOWER(&spec);
         cases[i].change(&spec);
         struct pki *pki = pki_new(&spec);
         snprintf(dir, sizeof dir, "%s/%s", argv[1], cases[i].name);
