@@ -139,27 +139,7 @@ bool certs_end_in(const struct certs *certs, const struct attest_root *root)
     return certs->count > 0 && X509_cmp(certs->cert[certs->count - 1], root_certificate(root)) == 0;
 }
 
-bool certs_key(const X509 *cert, uint8_t key[static P256_KEY_BYTES], struct err *err)
-{
-    EVP_PKEY *pkey = X509_get0_pubkey(cert);
-    uint8_t point[1 + P256_KEY_BYTES];
-    char group[32];
-    size_t len;
-    bool ok = pkey != NULL && EVP_PKEY_is_a(pkey, "EC") &&
-              EVP_PKEY_get_group_name(pkey, group, sizeof group, &len) &&
-              OBJ_txt2nid(group) == NID_X9_62_prime256v1 &&
-              EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &len) &&
-              len == sizeof point && point[0] == 4;
-    ERR_clear_error();
-    if (!ok) {
-        memset(key, 0, P256_KEY_BYTES);
-        return err_set(err, ERR_INVALID, "a certificate's key is not on P-256");
-    }
-    memcpy(key, point + 1, P256_KEY_BYTES);
-    return true;
-}
-
-static bool epoch_of(const ASN1_TIME *time, int64_t *out)
+bool certs_time(const ASN1_TIME *time, int64_t *out)
 {
     struct tm tm;
     if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1) {
@@ -185,8 +165,8 @@ bool certs_crl_parse(struct certs_crl *out, const uint8_t *der, size_t len, stru
         err_set(err, ERR_INVALID, "is not signed by ecdsa-with-SHA256");
         goto out;
     }
-    if (!epoch_of(X509_CRL_get0_lastUpdate(out->crl), &out->from) ||
-        !epoch_of(X509_CRL_get0_nextUpdate(out->crl), &out->until)) {
+    if (!certs_time(X509_CRL_get0_lastUpdate(out->crl), &out->from) ||
+        !certs_time(X509_CRL_get0_nextUpdate(out->crl), &out->until)) {
         err_set(err, ERR_INVALID, "lacks one of its dates");
         goto out;
     }
@@ -227,11 +207,11 @@ static bool check_cert(const X509 *cert, size_t index, int64_t now, struct err *
     uint8_t key[P256_KEY_BYTES];
     int64_t from, until;
     if (X509_get_version(cert) != X509_VERSION_3 || X509_get_signature_nid(cert) != NID_ecdsa_with_SHA256 ||
-        !certs_key(cert, key, err)) {
+        !ecdsa_key(ECDSA_P256, cert, key, err)) {
         return err_set(err, ERR_INVALID,
                        "certificate %zu is not X.509v3 with a P-256 key and ecdsa-with-SHA256", index + 1);
     }
-    if (!epoch_of(X509_get0_notBefore(cert), &from) || !epoch_of(X509_get0_notAfter(cert), &until) ||
+    if (!certs_time(X509_get0_notBefore(cert), &from) || !certs_time(X509_get0_notAfter(cert), &until) ||
         now < from || now > until) {
         return err_set(err, ERR_EXPIRED, "certificate %zu is outside its validity", index + 1);
     }

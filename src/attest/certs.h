@@ -1,4 +1,4 @@
-/* Certificates, CRLs and P-256 signatures of Intel's PKI, over OpenSSL (attestation.md section 1, steps 2, 3, 7, 10).
+/* Certificates and CRLs of Intel's PKI, over OpenSSL (attestation.md section 1, steps 2, 3, 7, 10).
  * Any thread. */
 #ifndef E2EE_ATTEST_CERTS_H
 #define E2EE_ATTEST_CERTS_H
@@ -6,12 +6,11 @@
 #include <openssl/types.h>
 #include <stdint.h>
 
+#include "attest/ecdsa.h"
 #include "attest/root.h"
 #include "base/err.h"
 
-#define CERTS_MAX 5             /* of one chain: three of Intel's, five of NVIDIA's */
-#define P256_KEY_BYTES 64       /* X || Y */
-#define P256_SIGNATURE_BYTES 64 /* r || s */
+#define CERTS_MAX 5 /* of one chain: three of Intel's, five of NVIDIA's */
 
 #define PCK_CN "Intel SGX PCK Certificate"
 #define PCK_PLATFORM_CN "Intel SGX PCK Platform CA"
@@ -33,8 +32,8 @@ void certs_free(struct certs *certs);
 bool certs_named(const X509 *cert, const char *name);
 /* True when the last certificate is, byte for byte, the root. */
 bool certs_end_in(const struct certs *certs, const struct attest_root *root);
-/* The key of a certificate on P-256. ERR_INVALID for another kind of key. */
-bool certs_key(const X509 *cert, uint8_t key[static P256_KEY_BYTES], struct err *err) MUST_CHECK;
+/* Seconds since 1970. */
+bool certs_time(const ASN1_TIME *time, int64_t *out) MUST_CHECK;
 
 /* A CRL and its dates, seconds since 1970. */
 struct certs_crl {
@@ -54,12 +53,6 @@ bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *
  * stale). ERR_EXPIRED: outside a validity; ERR_FORBIDDEN: revoked; ERR_INVALID: anything else. */
 bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
                   const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err) MUST_CHECK;
-
-/* ECDSA with SHA-256 over data. *valid false when the point is not on the curve or the signature does not fit; returns
- * false only for ERR_CRYPTO. */
-bool certs_p256_verify(bool *valid, const uint8_t key[static P256_KEY_BYTES],
-                       const uint8_t signature[static P256_SIGNATURE_BYTES], const void *data, size_t len,
-                       struct err *err) MUST_CHECK;
 
 /* The root's certificate, owned by the root. */
 X509 *root_certificate(const struct attest_root *root);

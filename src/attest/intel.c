@@ -135,7 +135,8 @@ static bool check_extension(struct intel *w)
 {
     struct verdict_platform *p = &w->v->platform;
     struct err why = {0};
-    if (!sgx_of_cert(&w->platform, w->pck.cert[0], &why) || !certs_key(w->pck.cert[0], w->pck_key, &why)) {
+    if (!sgx_of_cert(&w->platform, w->pck.cert[0], &why) ||
+        !ecdsa_key(ECDSA_P256, w->pck.cert[0], w->pck_key, &why)) {
         return intel_refuse(w, "pck.extension", &why);
     }
     memcpy(p->fmspc, w->platform.fmspc, sizeof p->fmspc);
@@ -156,8 +157,8 @@ static bool check_qe(struct intel *w)
     struct buf bound;
     bool valid;
 
-    if (!certs_p256_verify(&valid, w->pck_key, q->qe_signature, q->qe_report, QUOTE_QE_REPORT_BYTES,
-                           w->err)) {
+    if (!ecdsa_verify(ECDSA_P256, &valid, w->pck_key, q->qe_signature, q->qe_report, QUOTE_QE_REPORT_BYTES,
+                      w->err)) {
         w->fatal = true;
         return false;
     }
@@ -215,7 +216,8 @@ static bool check_quote_signature(struct intel *w)
 {
     const struct quote *q = w->quote;
     bool valid;
-    if (!certs_p256_verify(&valid, q->attestation_key, q->signature, q->bytes, q->signed_len, w->err)) {
+    if (!ecdsa_verify(ECDSA_P256, &valid, q->attestation_key, q->signature, q->bytes, q->signed_len,
+                      w->err)) {
         w->fatal = true;
         return false;
     }

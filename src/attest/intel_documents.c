@@ -22,7 +22,7 @@ static bool check_signer(struct intel *w, const char *id, const struct buf *chai
         } else {
             intel_refuse(w, id, &why);
         }
-    } else if (!certs_key(signer.cert[0], w->signer_key, &why)) {
+    } else if (!ecdsa_key(ECDSA_P256, signer.cert[0], w->signer_key, &why)) {
         intel_refuse(w, id, &why);
     } else {
         w->signer_chain = chain;

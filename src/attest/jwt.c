@@ -198,7 +198,7 @@ static bool verify(struct jwt *t, const char *text, size_t len, const struct jwk
         signature_len != P384_SIGNATURE_BYTES) {
         return err_set(err, ERR_INVALID, "the token's signature is not %d bytes", P384_SIGNATURE_BYTES);
     }
-    if (!p384_verify(&valid, key->key, signature, text, (size_t)(second - text), err)) {
+    if (!ecdsa_verify(ECDSA_P384, &valid, key->key, signature, text, (size_t)(second - text), err)) {
         return false;
     }
     return valid ? read_claims(t, first + 1, (size_t)(second - first - 1), err)

@@ -2,7 +2,7 @@
 #ifndef E2EE_ATTEST_JWT_H
 #define E2EE_ATTEST_JWT_H
 
-#include "attest/p384.h"
+#include "attest/ecdsa.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "json/json.h"

@@ -6,8 +6,8 @@
 #define E2EE_ATTEST_NVIDIA_H
 
 #include "attest/body.h"
+#include "attest/ecdsa.h"
 #include "attest/nras.h"
-#include "attest/p384.h"
 #include "attest/root.h"
 #include "attest/spdm.h"
 #include "attest/verdict.h"

@@ -60,16 +60,6 @@ static struct attest_root *root_nvidia(struct err *err)
     return root;
 }
 
-static bool time_of(const ASN1_TIME *time, int64_t *out)
-{
-    struct tm tm;
-    if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1) {
-        return false;
-    }
-    *out = (int64_t)timegm(&tm);
-    return true;
-}
-
 /* What X509_verify_cert does not ask for. */
 static bool check_each(const struct certs *certs, int64_t now, struct err *err)
 {
@@ -78,11 +68,11 @@ static bool check_each(const struct certs *certs, int64_t now, struct err *err)
         uint8_t key[P384_KEY_BYTES];
         int64_t from, until;
         if (X509_get_version(cert) != X509_VERSION_3 ||
-            X509_get_signature_nid(cert) != NID_ecdsa_with_SHA384 || !p384_key(cert, key, err)) {
+            X509_get_signature_nid(cert) != NID_ecdsa_with_SHA384 || !ecdsa_key(ECDSA_P384, cert, key, err)) {
             return err_set(err, ERR_INVALID,
                            "certificate %zu is not X.509v3 with a P-384 key and ecdsa-with-SHA384", i + 1);
         }
-        if (!time_of(X509_get0_notBefore(cert), &from) || !time_of(X509_get0_notAfter(cert), &until) ||
+        if (!certs_time(X509_get0_notBefore(cert), &from) || !certs_time(X509_get0_notAfter(cert), &until) ||
             now < from || now > until) {
             return err_set(err, ERR_INVALID, "certificate %zu is outside its validity", i + 1);
         }

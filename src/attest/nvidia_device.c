@@ -12,7 +12,7 @@ static bool check_report(struct nvidia_device *out, const struct spdm_report *sp
 {
     bool valid;
     out->reached = NVIDIA_SIGNATURE;
-    if (!p384_verify(&valid, out->key, spdm->signature, spdm->message, spdm->message_len, err)) {
+    if (!ecdsa_verify(ECDSA_P384, &valid, out->key, spdm->signature, spdm->message, spdm->message_len, err)) {
         return false;
     }
     if (!valid) {
@@ -53,7 +53,7 @@ bool nvidia_device_check(struct nvidia_device *out, const uint8_t *report, size_
         err_set(err, ERR_INVALID, "its certificate is not that of a GPU of the named architecture");
         goto out;
     }
-    if (!p384_key(certs.cert[0], out->key, err)) {
+    if (!ecdsa_key(ECDSA_P384, certs.cert[0], out->key, err)) {
         goto out;
     }
     out->reached = NVIDIA_REPORT;

@@ -35,8 +35,8 @@ bool signed_json_verify(const struct signed_json *s, const uint8_t key[static P2
                         struct err *err)
 {
     bool valid;
-    if (!certs_p256_verify(&valid, key, s->signature, s->doc.text + s->value->start,
-                           s->value->end - s->value->start, err)) {
+    if (!ecdsa_verify(ECDSA_P256, &valid, key, s->signature, s->doc.text + s->value->start,
+                      s->value->end - s->value->start, err)) {
         return false;
     }
     return valid || err_set(err, ERR_INVALID, "Intel's signature does not cover these bytes");

@@ -259,7 +259,7 @@ static bool add_names(scmp_filter_ctx filter, uint32_t action, const char *const
 static bool allow_family(scmp_filter_ctx filter, int family)
 {
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family)) == 0;
+                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family, 0)) == 0;
 }
 
 static bool add_sockets(scmp_filter_ctx filter, const struct sandbox *s)
@@ -273,10 +273,10 @@ static bool add_sockets(scmp_filter_ctx filter, const struct sandbox *s)
 static bool add_judged(scmp_filter_ctx filter, const struct sandbox *s)
 {
     bool ok = /* typing into the terminal that started us */
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_NE, TIOCSTI)) == 0;
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_NE, TIOCSTI, 0)) == 0;
     if (!sandbox_is_wide()) {
         ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                                    SCMP_A0(SCMP_CMP_NE, PR_SET_DUMPABLE)) == 0;
+                                    SCMP_A0(SCMP_CMP_NE, PR_SET_DUMPABLE, 0)) == 0;
     }
     if (!sandbox_is_wide() && !s->fork) {
         ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,

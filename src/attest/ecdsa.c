@@ -1,4 +1,4 @@
-#include "attest/p384.h"
+#include "attest/ecdsa.h"
 
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -6,43 +6,56 @@
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <string.h>
 
-#define COORDINATE_BYTES 48
+#define KEY_MAX P384_KEY_BYTES
 #define SIGNATURE_DER_MAX 112
 
-bool p384_key(const X509 *cert, uint8_t key[static P384_KEY_BYTES], struct err *err)
+static const struct {
+    const char *name;
+    int nid;
+    size_t coordinate; /* bytes; a key and a signature have two of that size */
+    const EVP_MD *(*hash)(void);
+} curves[] = {
+    [ECDSA_P256] = {"P-256", NID_X9_62_prime256v1, P256_KEY_BYTES / 2, EVP_sha256},
+    [ECDSA_P384] = {"P-384", NID_secp384r1, P384_KEY_BYTES / 2, EVP_sha384},
+};
+
+bool ecdsa_key(enum ecdsa_curve curve, const X509 *cert, uint8_t *key, struct err *err)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(cert);
-    uint8_t point[1 + P384_KEY_BYTES];
+    uint8_t point[1 + KEY_MAX];
     char group[32];
-    size_t len;
+    size_t len, key_bytes = 2 * curves[curve].coordinate;
     bool ok = pkey != NULL && EVP_PKEY_is_a(pkey, "EC") &&
               EVP_PKEY_get_group_name(pkey, group, sizeof group, &len) &&
-              OBJ_txt2nid(group) == NID_secp384r1 &&
+              OBJ_txt2nid(group) == curves[curve].nid &&
               EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &len) &&
-              len == sizeof point && point[0] == 4;
+              len == 1 + key_bytes && point[0] == 4;
     ERR_clear_error();
     if (!ok) {
-        memset(key, 0, P384_KEY_BYTES);
-        return err_set(err, ERR_INVALID, "a certificate's key is not on P-384");
+        memset(key, 0, key_bytes);
+        return err_set(err, ERR_INVALID, "a certificate's key is not on %s", curves[curve].name);
     }
-    memcpy(key, point + 1, P384_KEY_BYTES);
+    memcpy(key, point + 1, key_bytes);
     return true;
 }
 
 /* NULL when the point is not on the curve. */
-static EVP_PKEY *key_of_raw(const uint8_t key[static P384_KEY_BYTES])
+static EVP_PKEY *key_of_raw(enum ecdsa_curve curve, const uint8_t *key)
 {
-    uint8_t point[1 + P384_KEY_BYTES] = {4};
-    char group[] = "P-384";
+    uint8_t point[1 + KEY_MAX] = {4};
+    char group[8];
+    size_t key_bytes = 2 * curves[curve].coordinate;
     EVP_PKEY *pkey = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
 
-    memcpy(point + 1, key, P384_KEY_BYTES);
+    snprintf(group, sizeof group, "%s", curves[curve].name); /* OpenSSL's parameter is not const */
+    memcpy(point + 1, key, key_bytes);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, 1 + key_bytes),
         OSSL_PARAM_construct_end(),
     };
     if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
@@ -54,12 +67,11 @@ static EVP_PKEY *key_of_raw(const uint8_t key[static P384_KEY_BYTES])
 }
 
 /* r || s as the DER that EVP wants. 0 on failure. */
-static size_t signature_to_der(uint8_t der[static SIGNATURE_DER_MAX],
-                               const uint8_t raw[static P384_SIGNATURE_BYTES])
+static size_t signature_to_der(uint8_t der[static SIGNATURE_DER_MAX], const uint8_t *raw, size_t coordinate)
 {
     ECDSA_SIG *signature = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw, COORDINATE_BYTES, NULL);
-    BIGNUM *s = BN_bin2bn(raw + COORDINATE_BYTES, COORDINATE_BYTES, NULL);
+    BIGNUM *r = BN_bin2bn(raw, (int)coordinate, NULL);
+    BIGNUM *s = BN_bin2bn(raw + coordinate, (int)coordinate, NULL);
     int len = -1;
 
     if (signature != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(signature, r, s) == 1) {
@@ -74,17 +86,16 @@ static size_t signature_to_der(uint8_t der[static SIGNATURE_DER_MAX],
     return len > 0 ? (size_t)len : 0;
 }
 
-bool p384_verify(bool *valid, const uint8_t key[static P384_KEY_BYTES],
-                 const uint8_t signature[static P384_SIGNATURE_BYTES], const void *data, size_t len,
-                 struct err *err)
+bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
+                  const void *data, size_t len, struct err *err)
 {
     uint8_t der[SIGNATURE_DER_MAX];
     bool ok = false;
 
     *valid = false;
-    EVP_PKEY *pkey = key_of_raw(key);
+    EVP_PKEY *pkey = key_of_raw(curve, key);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    size_t der_len = signature_to_der(der, signature);
+    size_t der_len = signature_to_der(der, signature, curves[curve].coordinate);
     if (ctx == NULL || der_len == 0) {
         err_set(err, ERR_CRYPTO, "a signature could not be prepared for verification");
         goto out;
@@ -93,7 +104,7 @@ bool p384_verify(bool *valid, const uint8_t key[static P384_KEY_BYTES],
     if (pkey == NULL) {
         goto out;
     }
-    if (EVP_DigestVerifyInit(ctx, NULL, EVP_sha384(), NULL, pkey) != 1) {
+    if (EVP_DigestVerifyInit(ctx, NULL, curves[curve].hash(), NULL, pkey) != 1) {
         ok = err_set(err, ERR_CRYPTO, "EVP_DigestVerifyInit failed");
         goto out;
     }
