@@ -124,8 +124,8 @@ void verifier_abort(struct verifier *v)
 void verifier_announce(struct verifier *v)
 {
     static const char *const pins[] = {
-        "first-use: the first verified software of each model is stored, others "
-        "are refused until `attest MODEL --pin`",
+        ("first-use: the first verified software of each model is stored, others "
+         "are refused until `attest MODEL --pin`"),
         "policy: only what the policy file lists", "warn: changed software is said and passes", "off"};
     struct policy_ref *ref = verifier_policy_get(v);
     log_info("attestation: to %s, collateral from %s, pins = %s%s",

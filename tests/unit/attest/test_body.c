@@ -112,8 +112,8 @@ static void refused(void **state)
         "{\"intel_quote\":\"00\",\"info\":{\"tcb_info\":\"[]\"}}",
         "{\"intel_quote\":\"00\",\"info\":{\"tcb_info\":\"{\"}}",
         "{\"intel_quote\":\"00\",\"event_log\":\"\\\"\"}",
-        "{\"api_version\":\"aci/"
-        "1\",\"intel_quote\":\"00\",\"attestation\":{\"freshness\":{\"stale_after\":-1}}}",
+        ("{\"api_version\":\"aci/"
+         "1\",\"intel_quote\":\"00\",\"attestation\":{\"freshness\":{\"stale_after\":-1}}}"),
     };
     struct attest_body b;
     (void)state;

@@ -176,8 +176,8 @@ static void key_sets(void **state)
         "{\"keys\":[1]}",
         "{\"keys\":{}}",
         "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\"}]}",
-        "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\",\"kid\":\"a\",\"x\":\"AAAA\","
-        "\"y\":\"AAAA\"}]}"};
+        ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\",\"kid\":\"a\",\"x\":\"AAAA\","
+         "\"y\":\"AAAA\"}]}")};
     struct jwks set;
     struct err err = {0};
     (void)state;

@@ -194,7 +194,7 @@ static void test_points_refused(void **state)
     memset(point + 1, 0, 64);
     assert_false(point_valid(point));
     assert_true(point_from_hex(point, MODEL_POINT, POINT_HEX_CHARS, &err));
-    assert_true(point_from_hex(point, MODEL_POINT + 2, POINT_HEX_CHARS - 2, &err));
+    assert_true(point_from_hex(point, &MODEL_POINT[2], POINT_HEX_CHARS - 2, &err));
     assert_hex(point, POINT_BYTES, MODEL_POINT);
     assert_false(point_from_hex(point, MODEL_POINT, POINT_HEX_CHARS - 1, &err));
     assert_false(point_from_hex(point, MODEL_POINT, 66, &err));
