@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "hsm/ckr.h"
+#include "hsm/derive.h"
 
 #define SWEEP_MAX 1024 /* objects looked at in one sweep */
 
@@ -130,6 +132,44 @@ static bool explain_generate(struct token *t, CK_RV rv, struct err *err)
     }
 }
 
+/* A device that derives is not broken: what it lacks is room (tokens.md, "Key pair", SC). */
+static bool still_derives(struct token *t, const struct key_set *set)
+{
+    struct secret z = SECRET_EMPTY;
+    struct err ignored;
+    bool dirty;
+    CK_RV rv;
+    bool ok = set->count > 0 && derive_shared_secret(t->module, t->session, set->pairs[0].private_key,
+                                                     set->pairs[0].point, &z, &dirty, &rv, &ignored);
+    secret_free(&z);
+    return ok;
+}
+
+static bool known_full(const struct token *t, const struct key_set *set)
+{
+    return t->room != 0 && set->count >= t->room &&
+           clock_boot_ns() - t->room_ns < KEY_ROOM_S * CLOCK_NS_PER_S;
+}
+
+/* After a failed generation: what stayed of it goes, as far as it can be seen. What the failure means is returned. */
+static CK_RV clean_up(struct token *t, const struct key_set *set, CK_RV rv)
+{
+    /* Some tokens keep the key that they say they could not make; and old ones of ours may fill them. */
+    if (ckr_is_loss(rv) && rv != CKR_GENERAL_ERROR) {
+        return rv;
+    }
+    size_t swept = key_sweep(t, set, t->instance->label);
+    if (rv != CKR_GENERAL_ERROR || t->unseen >= KEY_UNSEEN_MAX || !still_derives(t, set)) {
+        return rv;
+    }
+    t->unseen += swept == 0;
+    t->room = set->count;
+    t->room_ns = clock_boot_ns();
+    log_warn("\"%s\" seems to be full with %zu key pairs of ours (%s)", t->found.label, set->count,
+             ckr_name(rv));
+    return CKR_DEVICE_MEMORY;
+}
+
 bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
                   struct key_attributes *attributes, CK_RV *rv, struct err *err)
 {
@@ -140,16 +180,17 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
     if (set->count == sizeof set->pairs / sizeof *set->pairs) {
         return err_set(err, ERR_BUSY, "the keyholder has %zu keys already", set->count);
     }
+    if (known_full(t, set)) {
+        *rv = CKR_DEVICE_MEMORY;
+        return explain_generate(t, *rv, err);
+    }
     *rv = generate(t, t->token_objects, &pair);
     if (*rv == CKR_ATTRIBUTE_VALUE_INVALID && !t->token_objects) {
         *rv = generate(t, true, &pair);
         t->token_objects = *rv == CKR_OK;
     }
     if (*rv != CKR_OK) {
-        /* Some tokens keep the key that they say they could not make; and old ones of ours may fill them. */
-        if (!ckr_is_loss(*rv) || *rv == CKR_GENERAL_ERROR) {
-            key_sweep(t, set, t->instance->label);
-        }
+        *rv = clean_up(t, set, *rv);
         return explain_generate(t, *rv, err);
     }
     set->pairs[set->count++] = pair;

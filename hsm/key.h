@@ -6,6 +6,9 @@
 #include "crypto/point.h"
 #include "hsm/token.h"
 
+#define KEY_ROOM_S 600
+#define KEY_UNSEEN_MAX 8
+
 struct key_pair {
     CK_OBJECT_HANDLE private_key;
     CK_OBJECT_HANDLE public_key;
@@ -25,7 +28,10 @@ struct key_attributes {
 
 /* A new pair on secp256k1: not extractable, may derive, may not sign; in the session if the token allows it, else on the
  * token. What the token made is read back; a readable private value, CKA_EXTRACTABLE true or a point off the curve
- * is an error, and the pair is destroyed. attributes may be NULL. *rv is the token's last word. */
+ * is an error, and the pair is destroyed. attributes may be NULL. *rv is the token's last word, but for a full SmartCard-HSM's:
+ * it says CKR_GENERAL_ERROR like a broken device and keeps the new pair unseen. When a pair of the set still derives, this
+ * is CKR_DEVICE_MEMORY here too: the pair is refused and the others go on. The card is not asked again at that number of
+ * pairs for KEY_ROOM_S, and after KEY_UNSEEN_MAX such pairs it is CKR_GENERAL_ERROR again, so that it is swept. */
 bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
                   struct key_attributes *attributes, CK_RV *rv, struct err *err) MUST_CHECK;
 /* Destroys the private half, then the public one (whose error means nothing: a YubiHSM may have dropped it with the

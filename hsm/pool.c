@@ -289,6 +289,9 @@ void pool_stop(struct pool *p)
         pthread_join(p->workers[i].thread, NULL);
         pthread_cond_destroy(&p->workers[i].wake);
     }
+    if (p->works) {
+        module_token_works(p->token->module, false);
+    }
     for (unsigned i = 1; i < p->count; i++) {
         module_close_session(p->token->module, p->workers[i].session);
     }

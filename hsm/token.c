@@ -261,9 +261,13 @@ bool token_recover(struct token *t, bool thorough, struct err *err)
         module_close_all_sessions(t->module, t->found.slot);
     }
     t->session = CK_INVALID_HANDLE;
-    if (thorough && module_idle(t->module) && !module_restart(t->module, err)) {
-        return false;
+    if (thorough && module_idle(t->module)) {
+        if (!module_restart(t->module, err)) {
+            return false;
+        }
+        t->unseen = 0;
     }
+    t->room = 0;
     return find_again(t, err) && open_and_login(t, err);
 }
 

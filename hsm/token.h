@@ -32,6 +32,10 @@ struct token {
     unsigned max_sessions;     /* that the token permits, ours included; at least 1 */
     bool token_objects;        /* it makes only keys that live on the token (tokens.md, rule 3) */
     bool warned_not_sensitive;
+    size_t room;     /* how many pairs it has shown to hold (key.h), 0: not known */
+    int64_t room_ns; /* when that was, by clock_boot_ns */
+    unsigned
+        unseen; /* pairs that it kept although it said that it could not make them: a sweep sees them after module_restart only */
     const struct instance *instance; /* the process's */
 };
 

@@ -60,6 +60,20 @@ bool units_open(struct unit *units, size_t *count, const struct token_options *o
     return working > 0;
 }
 
+/* Pairs that the token kept unseen: only a module that starts afresh finds them. */
+static void sweep_unseen(struct unit *u)
+{
+    struct err err = {0};
+    if (u->token.unseen == 0) {
+        return;
+    }
+    if (token_recover(&u->token, true, &err)) {
+        key_sweep(&u->token, &u->keys, u->token.instance->label);
+    } else {
+        log_warn("pairs that could not be made may be on the token until the next start: %s", err.message);
+    }
+}
+
 void units_close(struct unit *units, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -67,6 +81,7 @@ void units_close(struct unit *units, size_t count)
         key_destroy_all(&u->token, &u->keys);
         if (u->token.session != CK_INVALID_HANDLE) {
             key_sweep(&u->token, &u->keys, u->token.instance->label);
+            sweep_unseen(u);
         }
         token_close(&u->token);
     }

@@ -133,7 +133,8 @@ static void proxy_ended(struct supervisor *s, int status)
         s->exit_code = WIFEXITED(status) && s->exit_code == 0 ? WEXITSTATUS(status) : s->exit_code;
         return;
     }
-    if (!was_ready || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+    bool told = was_ready && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!s->proxy.served || told) {
         s->stopping = true; /* it could not start, and said why; or it was told to end */
         s->exit_code = was_ready ? 0 : 1;
         return;
@@ -196,7 +197,7 @@ static void on_start_report(struct child *child, const char *name, uint64_t anno
     char report[512];
     ssize_t n = recv(child->fd, report, sizeof report - 1, MSG_DONTWAIT);
     if (n > 0 && report[0] == KEYIPC_START_READY) {
-        child->ready = true;
+        child->ready = child->served = true;
         child->pause_ms = 0;
         report[n] = '\n';
         if (announce_fd != 0 && write((int)announce_fd, report + 1, (size_t)n) < 0) {
@@ -279,11 +280,12 @@ static void start_due(struct supervisor *s)
         plan_restart(&s->keyholder);
     }
     bool first = s->proxy.pid == 0 && s->proxy.restart_ns == 0 && s->keyholder.ready;
-    bool again = s->proxy.restart_ns != 0 && now >= s->proxy.restart_ns;
+    bool again = s->proxy.pid == 0 && s->proxy.restart_ns != 0 && now >= s->proxy.restart_ns;
     if ((first || again) && !supervisor_start_proxy(s, &err)) {
         log_error("%s", err.message);
-        s->stopping = true;
-        s->exit_code = 1;
+        s->stopping = !s->proxy.served;
+        s->exit_code = s->stopping ? 1 : 0;
+        plan_restart(&s->proxy);
     }
     supervisor_introduce(s);
 }

@@ -12,6 +12,7 @@ struct child {
     pid_t pid; /* 0: not running */
     int fd;    /* what it reports its start on; -1: none */
     bool ready;
+    bool served; /* it, or one before it, was ready once */
     int64_t started_ns;
     int64_t restart_ns; /* when to start it again; 0: not planned */
     unsigned pause_ms;

@@ -205,6 +205,7 @@ static void test_no_room(void **state)
 static void test_card_full(void **state)
 {
     struct bench b;
+    struct keyipc_status_answer status;
     char why[241];
     int keys = 0;
     kh_prepare(&b.k, "smartcard_hsm");
@@ -214,8 +215,20 @@ static void test_card_full(void **state)
         assert_true(++keys <= 62);
     }
     assert_int_equal(keys, 62);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(derive(&b, why), ERR_NONE); /* the token is full and not lost */
+        assert_int_equal(kh_open_fails(&b.k, b.control, b.model.point, why), ERR_TOKEN);
+        assert_non_null(strstr(why, "no room for another key"));
+    }
+    assert_int_equal(kh_count(&b.k, "mock.log", "no place for a pair"),
+                     1); /* it is not filled with unseen ones */
+    kh_status(&b.k, b.control, &status);
+    assert_int_equal(status.token_state, KEYIPC_TOKEN_READY);
+    assert_int_equal(status.keys_live, 62);
+    kh_close_key(&b.k, b.control, b.key);
     open_again(&b);
     assert_int_equal(derive(&b, why), ERR_NONE);
+    assert_int_equal(kh_count(&b.k, "log", "is lost"), 0);
     end_clean(&b);
 }
 
