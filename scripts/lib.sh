@@ -28,7 +28,7 @@ package_set() {
     case "$1-$2" in
     build-apt-get)
         printf '%s\n' cc=gcc libc6-dev cmake=cmake ninja=ninja-build pkg-config=pkg-config libssl-dev libp11-dev \
-            libp11-kit-dev libcurl4-openssl-dev libsecp256k1-dev libcjson-dev libevent-dev libinih-dev \
+            libp11-kit-dev libcurl4-openssl-dev libsecp256k1-dev libcjson-dev libevent-dev libinih-dev libseccomp-dev \
             'libllhttp-dev|node-llhttp' softhsm2 pkcs11-tool=opensc curl=curl ca-certificates
         ;;
     test-apt-get)
@@ -42,7 +42,7 @@ package_set() {
     bench-brew) printf '%s\n' nginx python@3 ;;
     build-dnf)
         printf '%s\n' gcc cmake ninja-build pkgconf-pkg-config openssl-devel libp11-devel p11-kit-devel \
-            libcurl-devel libsecp256k1-devel cjson-devel libevent-devel inih-devel llhttp-devel softhsm opensc curl
+            libcurl-devel libsecp256k1-devel cjson-devel libevent-devel inih-devel libseccomp-devel llhttp-devel softhsm opensc curl
         ;;
     test-dnf)
         printf '%s\n' git libcmocka-devel libasan libubsan libtsan clang compiler-rt clang-tools-extra llvm cppcheck \
