@@ -25,7 +25,7 @@ bool chain_append(struct buf *out, struct chain_head *head, const char *time, co
     bool ok = hash_sha256(hash, out->data + before, out->len - before) ||
               err_set(err, ERR_CRYPTO, "SHA-256 failed");
     if (ok) {
-        buf_append_str(out, HASH + 1);
+        buf_append_str(out, &HASH[1]);
         buf_append_hex(out, hash, sizeof hash);
         buf_append_str(out, "\"}\n");
         ok = buf_check(out, "a batch of the custody log", err);
