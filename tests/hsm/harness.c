@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MODULE_SOFTHSM "/usr/lib/softhsm/libsofthsm2.so"
+#include "real.h"
+
 #define CHANNEL_FD 9
 
 const char *kh_path(const struct kh *k, const char *name)
@@ -115,7 +116,10 @@ void kh_prepare(struct kh *k, const char *module)
     if (strcmp(module, "softhsm") == 0) {
         kh_softhsm_folder(k);
         kh_softhsm_token(k, "e2ee", "1234");
-        snprintf(path, sizeof paths[0], MODULE_SOFTHSM);
+        snprintf(path, sizeof paths[0], HARNESS_SOFTHSM);
+    } else if (real_is(module)) {
+        real_prepare(k, module);
+        snprintf(path, sizeof paths[0], "%s", real_module(module));
     } else {
         snprintf(path, sizeof paths[0], E2EE_MOCK_DIR "/mock_%s.so", module);
         kh_env(k, "MOCK_LOG", kh_path(k, "mock.log"));
@@ -226,7 +230,7 @@ void kh_remove(struct kh *k)
     static const char *const names[] = {
         "MOCK_LOG",       "MOCK_STORE",      "MOCK_SECRETS", "MOCK_DERIVE_MS", "MOCK_SESSIONS",
         "MOCK_FAIL_AT",   "MOCK_FAIL_COUNT", "MOCK_FAIL_RV", "MOCK_AFTER",     "MOCK_GENERATE_MS",
-        "MOCK_FAIL_LATE", "MOCK_FAIL_NAME",  "MOCK_NO_CONF", "MOCK_ROOM"};
+        "MOCK_FAIL_LATE", "MOCK_FAIL_NAME",  "MOCK_NO_CONF", "MOCK_ROOM",      "XDG_CONFIG_HOME"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsetenv(names[i]);
     }

@@ -17,6 +17,7 @@
 
 #define HARNESS_WAIT_S 30
 #define HARNESS_ARGS 40
+#define HARNESS_SOFTHSM "/usr/lib/softhsm/libsofthsm2.so"
 
 struct kh {
     char dir[64];
@@ -28,7 +29,7 @@ struct kh {
     char report[600]; /* what came over the channel at start: "R", or "E" and why; "" when it said nothing */
 };
 
-/* A fresh folder with PIN file. module: "softhsm" or a mock's name. Environment variables for the mock are set with
+/* A fresh folder with PIN file. module: "softhsm", one of real.h, or a mock's name. Environment variables for the mock are set with
  * kh_env, and passed on. */
 void kh_prepare(struct kh *k, const char *module);
 /* One more SoftHSM token; for the first one "softhsm" as module or kh_softhsm_folder makes the folder. */

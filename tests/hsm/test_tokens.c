@@ -1,10 +1,13 @@
-/* The ordinary suite over every token that must pass it: SoftHSM2, and mocks that differ only in what the rules of the
- * keyholder level out. For each: keys come and go, answers are right, nothing of ours remains. */
+/* The ordinary suite over every token that must pass it: real modules (SoftHSM2; the same behind p11-kit's proxy; OpenSC's with a simulated
+ * SmartCard-HSM), and mocks that differ only in what the rules of the keyholder level out. For each: keys come and go, answers are
+ * right, nothing of ours remains. Without argument the mocks; with one, that token. */
 #include "harness.h"
+#include "real.h"
 
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +20,8 @@ static const struct token {
     bool persistent; /* keeps keys on the token */
 } tokens[] = {
     {"softhsm", "e2ee", false},
+    {"p11kit", "e2ee", false},
+    {"opensc", "e2ee (UserPIN)", true},
     {"plain", "mock", false},
     {"one_session", "mock", false},
     {"raw_ec_point", "mock", false},
@@ -35,6 +40,11 @@ static const struct token {
 #define TOKENS (sizeof tokens / sizeof *tokens)
 
 static const struct token *current;
+
+static bool is_real(const struct token *token)
+{
+    return strcmp(token->module, "softhsm") == 0 || real_is(token->module);
+}
 
 /* Objects of any kind but the token's own that SoftHSM keeps on disk. */
 static size_t softhsm_objects(const struct kh *k)
@@ -63,7 +73,11 @@ static size_t softhsm_objects(const struct kh *k)
 
 static void assert_nothing_left(const struct kh *k)
 {
-    if (strcmp(current->module, "softhsm") == 0) {
+    if (strcmp(current->module, "opensc") == 0) {
+        assert_int_equal(real_keys(), 0);
+        return;
+    }
+    if (is_real(current)) {
         assert_int_equal(softhsm_objects(k), 0);
         return;
     }
@@ -76,7 +90,7 @@ static void assert_nothing_left(const struct kh *k)
 static void prepare(struct kh *k)
 {
     kh_prepare(k, current->module);
-    if (current->persistent) {
+    if (current->persistent && !is_real(current)) {
         kh_env(k, "MOCK_STORE", kh_path(k, "store"));
     }
 }
@@ -292,6 +306,49 @@ static void test_sigterm_without_supervisor(void **state)
     kh_remove(&k);
 }
 
+/* The card is pulled out and put back: while it is gone the token is said to be unavailable, then new keys work again. */
+static void test_pulled_out_and_back(void **state)
+{
+    struct kh k;
+    struct kh_peer model, server;
+    struct keyipc_status_answer status;
+    uint8_t point[POINT_BYTES];
+    uint64_t key;
+    char why[241] = "";
+    start(&k);
+    kh_peer_new(&model);
+    kh_peer_new(&server);
+    int control = kh_control(&k, NULL);
+    kh_open(&k, control, &model, &key, point);
+    real_card(false);
+    usleep(1500000); /* pcscd looks every 0.4 s */
+    assert_int_not_equal(kh_derive(&k, control, key, 1, &server, point, NULL), ERR_NONE);
+    kh_status(&k, control, &status);
+    assert_int_not_equal(status.token_state, KEYIPC_TOKEN_READY);
+    real_card(true);
+    enum err_kind kind = ERR_TOKEN;
+    for (int i = 0; i < 100 && kind != ERR_NONE; i++) {
+        usleep(200000);
+        kind = kh_try_open(&k, control, &model, &key, point, why);
+    }
+    if (kind != ERR_NONE) {
+        fail_msg("never came back: %s", why);
+    }
+    assert_int_equal(kh_derive(&k, control, key, 1, &server, point, NULL), ERR_NONE);
+    close(control);
+    kh_peer_free(&server);
+    kh_peer_free(&model);
+    finish(&k);
+}
+
+/* Exit code 77 with the reason when the token's parts are not here; in CI all must be. */
+static int left_out(const struct token *token, const char *why)
+{
+    bool ci = getenv("CI") != NULL;
+    printf("%s: %s: %s\n", ci ? "FAILED" : "SKIPPED", token->module, why);
+    return ci ? 1 : 77;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +359,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_signals_are_the_supervisors),
         cmocka_unit_test(test_sigterm_without_supervisor),
     };
+    const struct CMUnitTest card_tests[] = {cmocka_unit_test(test_pulled_out_and_back)};
     struct err err = {0};
     int failed = 0;
     if (!secret_heap_init(&err)) {
@@ -309,11 +367,19 @@ int main(int argc, char **argv)
         return 1;
     }
     for (size_t i = 0; i < TOKENS; i++) {
-        if (argc > 1 && strcmp(argv[1], tokens[i].module) != 0) {
+        current = &tokens[i];
+        if (argc > 1 ? strcmp(argv[1], current->module) != 0 : is_real(current)) {
             continue;
         }
-        current = &tokens[i];
+        const char *missing = real_is(current->module) ? real_begin(current->module) : NULL;
+        if (missing != NULL) {
+            return left_out(current, missing);
+        }
         failed += _cmocka_run_group_tests(current->module, tests, sizeof tests / sizeof *tests, NULL, NULL);
+        if (strcmp(current->module, "opensc") == 0) {
+            failed += cmocka_run_group_tests_name("opensc, pulled out", card_tests, NULL, NULL);
+        }
+        real_end();
     }
     return failed;
 }
