@@ -34,27 +34,33 @@ bool selftest_vector(struct err *err)
     return ok || err_context(err, "self test");
 }
 
-bool selftest_token(struct token *t, struct key_set *set, struct key_attributes *attributes, struct err *err)
+bool selftest_ecdh(struct token *t, const struct key_pair *pair, struct err *err)
 {
     struct secret scalar = SECRET_EMPTY, ours = SECRET_EMPTY, theirs = SECRET_EMPTY;
     uint8_t point[POINT_BYTES];
+    bool dirty = false;
+    CK_RV rv;
+    bool ok =
+        point_random_scalar(&scalar, err) && point_from_scalar(point, &scalar, err) &&
+        point_ecdh(&ours, &scalar, pair->point, err) &&
+        derive_shared_secret(t->module, t->session, pair->private_key, point, &theirs, &dirty, &rv, err);
+    ok = ok &&
+         (secret_equal(&ours, &theirs) ||
+          err_set(err, ERR_TOKEN, "the token's ECDH differs from libsecp256k1's: its answers are wrong"));
+    secret_free(&theirs);
+    secret_free(&ours);
+    secret_free(&scalar);
+    return ok;
+}
+
+bool selftest_token(struct token *t, struct key_set *set, struct key_attributes *attributes, struct err *err)
+{
     struct key_pair pair;
-    bool dirty = false, ok = false;
     CK_RV rv;
     if (!key_generate(t, set, &pair, attributes, &rv, err)) {
         return err_context(err, "self test");
     }
-    if (!point_random_scalar(&scalar, err) || !point_from_scalar(point, &scalar, err) ||
-        !point_ecdh(&ours, &scalar, pair.point, err) ||
-        !derive_shared_secret(t->module, t->session, pair.private_key, point, &theirs, &dirty, &rv, err)) {
-        goto out;
-    }
-    ok = secret_equal(&ours, &theirs) ||
-         err_set(err, ERR_TOKEN, "the token's ECDH differs from libsecp256k1's: its answers are wrong");
-out:
-    secret_free(&theirs);
-    secret_free(&ours);
-    secret_free(&scalar);
+    bool ok = selftest_ecdh(t, &pair, err);
     if (!key_destroy(t, set, pair.private_key) && ok) {
         ok = err_set(err, ERR_TOKEN, "the token does not destroy keys");
     }

@@ -15,7 +15,7 @@
 #include "json/json.h"
 
 #define REPORT_BYTES_MAX 262144
-#define STREAM_CHUNKS_A_SECOND 50 /* a fast model's answer */
+#define STREAM_CHUNKS_A_SECOND 50 /* the keyholder's GRADE_STREAM_CHUNKS: a fast model's answer */
 
 /* Everything that the keyholder's --check prints. */
 static bool read_report(int from, struct buf *out, struct err *err)
@@ -82,20 +82,19 @@ static void print_checks(const struct json_doc *doc)
         if (json_string_copy(doc, json_member(doc, c, "id"), id, sizeof id) &&
             json_string_copy(doc, json_member(doc, c, "result"), result, sizeof result) &&
             json_string_copy(doc, json_member(doc, c, "detail"), detail, sizeof detail)) {
-            printf("  %-28s %-5s %s\n", id, result, detail);
+            printf("  %-28s %s%s%s\n", id, result, detail[0] != '\0' ? "  " : "", detail);
         }
     }
 }
 
-/* Best rate of derive over all numbers of sessions tried, 0 unknown. */
-static double print_rates(const struct json_doc *doc)
+static void print_rates(const struct json_doc *doc)
 {
     const struct json_node *rates = json_member(doc, json_root(doc), "rates");
     const struct json_node *derive = json_member(doc, rates, "derive");
-    double best = 0, value = 0;
+    double value = 0;
     if (json_double(doc, json_member(doc, json_member(doc, rates, "generate"), "per_second"), &value) &&
         value > 0) {
-        printf("  key pairs                    %.0f a second\n", value);
+        printf("  key pairs                    %.*f a second\n", value < 10 ? 1 : 0, value);
     }
     for (const struct json_node *r = json_first(doc, derive); r != NULL; r = json_next(doc, r)) {
         uint64_t sessions = 0, p50 = 0, p99 = 0;
@@ -103,30 +102,58 @@ static double print_rates(const struct json_doc *doc)
             json_double(doc, json_member(doc, r, "per_second"), &value) &&
             json_u64(doc, json_member(doc, r, "p50_us"), &p50) &&
             json_u64(doc, json_member(doc, r, "p99_us"), &p99)) {
-            printf("  ECDH, %2u session%s           %.0f a second, median %.2f ms, p99 %.2f ms\n",
-                   (unsigned)sessions, sessions == 1 ? " " : "s", value, (double)p50 / 1000,
-                   (double)p99 / 1000);
-            best = value > best ? value : best;
+            printf("  ECDH, %2u session%s           %.*f a second, median %.2f ms, p99 %.2f ms\n",
+                   (unsigned)sessions, sessions == 1 ? " " : "s", value < 10 ? 1 : 0, value,
+                   (double)p50 / 1000, (double)p99 / 1000);
         }
     }
-    return best;
 }
 
-/* What the rate means where the server makes a fresh key for each streamed chunk (docs/PROTOCOL.md section 3). */
-static void print_meaning(double derives_a_second)
+static void print_custody(const char *verdict, const char *custody, uint64_t sessions)
 {
-    if (derives_a_second <= 0) {
+    printf("\ngrade: %s\n", verdict);
+    if (strcmp(custody, "session") == 0) {
+        printf(
+            "  --custody session            this token is slower than one stream: answers of servers with a "
+            "key per chunk would lag;\n                               docs/THREAT-MODEL.md says what session "
+            "custody gives up\n");
+    } else {
+        printf("  --custody token              every operation with a private key in the token\n");
+    }
+    printf("  --sessions %-2u                more gain nothing\n", (unsigned)sessions);
+}
+
+/* What the rates mean where the server makes a fresh key for each streamed chunk (docs/PROTOCOL.md section 3). */
+static void print_grade(const struct json_doc *doc)
+{
+    const struct json_node *grade = json_member(doc, json_root(doc), "grade");
+    const struct json_node *streams = json_member(doc, grade, "streams");
+    char verdict[32] = "", custody[32] = "", limit[128] = "";
+    double chunks = 0;
+    uint64_t sessions = 0, in_token = 0, in_session = 0, models = 0, pairs = 0;
+    bool on_token = false;
+    if (!json_string_copy(doc, json_member(doc, grade, "custody"), custody, sizeof custody) ||
+        !json_string_copy(doc, json_member(doc, grade, "verdict"), verdict, sizeof verdict) ||
+        !json_string_copy(doc, json_member(doc, grade, "models_limit"), limit, sizeof limit) ||
+        !json_double(doc, json_member(doc, grade, "chunks_per_second"), &chunks) ||
+        !json_u64(doc, json_member(doc, grade, "sessions"), &sessions) ||
+        !json_u64(doc, json_member(doc, streams, "token"), &in_token) ||
+        !json_u64(doc, json_member(doc, streams, "session"), &in_session) ||
+        !json_u64(doc, json_member(doc, grade, "models"), &models) ||
+        !json_u64(doc, json_member(doc, grade, "pairs_per_year"), &pairs) ||
+        !json_bool(json_member(doc, grade, "keys_on_token"), &on_token)) {
+        printf("\ngrade: unfit\n");
         return;
     }
-    printf("\nstreaming\n  --custody token: up to %.0f chunks a second over all streams, that is %.0f "
-           "streams of %d chunks "
-           "a second\n",
-           derives_a_second, derives_a_second / STREAM_CHUNKS_A_SECOND, STREAM_CHUNKS_A_SECOND);
-    if (derives_a_second < STREAM_CHUNKS_A_SECOND) {
-        printf(
-            "  this token is slower than one stream: answers of servers with a key per chunk will lag; with "
-            "--custody session\n  they do not (docs/THREAT-MODEL.md says what that gives up)\n");
-    }
+    print_custody(verdict, custody, sessions);
+    printf("  streamed chunks              %.0f a second with custody token, over all streams\n", chunks);
+    printf("  streams at a time            %llu of %d chunks a second with custody token, %llu with session "
+           "(on one core)\n",
+           (unsigned long long)in_token, STREAM_CHUNKS_A_SECOND, (unsigned long long)in_session);
+    printf("  models at a time             %llu (limit: %s)\n", (unsigned long long)models, limit);
+    printf("  key pairs a year             %llu for a model in use all the time, %s\n",
+           (unsigned long long)pairs,
+           on_token ? "each written to the token's storage (docs/tokens)" : "none written to storage");
 }
 
 static void print_report(const struct json_doc *token, const struct upstream_report *upstream,
@@ -137,10 +164,12 @@ static void print_report(const struct json_doc *token, const struct upstream_rep
     if (json_string_copy(token, json_member(token, found, "label"), label, sizeof label) &&
         json_string_copy(token, json_member(token, found, "serial"), serial, sizeof serial)) {
         printf("token \"%s\", serial %s\n", label, serial);
+    } else {
+        printf("no token to test\n");
     }
     print_checks(token);
-    double best = print_rates(token);
-    print_meaning(best);
+    print_rates(token);
+    print_grade(token);
     printf("\nupstream %s\n", url);
     if (upstream->reached) {
         printf("  reached in %lld ms, %zu models with end-to-end encryption\n", (long long)upstream->ms,

@@ -299,9 +299,14 @@ def test_check_command(command, token):
     assert run.returncode == 0, run.stdout + run.stderr
     assert token.pin not in run.stdout + run.stderr
     report = json.loads(command("check", "--json", with_token=True).stdout)
-    assert report
+    grade = report["token"]["grade"]
+    assert grade["custody"] in ("token", "session") and grade["models"] > 0 and not grade["keys_on_token"], grade
+    for words in (f"grade: {grade['verdict']}", "streamed chunks", "streams at a time", "models at a time", "--custody "):
+        assert words in run.stdout, run.stdout
     wrong = command("check", "--pkcs11-module", token.module, "--token", "pkcs11:token=absent",
-                    "--pin-file", token.pin_file)
-    assert wrong.returncode != 0
+                    "--pin-file", token.pin_file, env=token.env)
+    assert wrong.returncode == 1
+    assert "no token to test" in wrong.stdout and 'token ""' not in wrong.stdout, wrong.stdout
+    assert "no token matches --token" in wrong.stdout and "grade: unfit" in wrong.stdout
 
 
