@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hsm/check_report.h"
+#include "hsm/device.h"
 #include "hsm/selftest.h"
 
 #define OUT_BYTES 65536
@@ -121,8 +122,7 @@ static void run(struct check_report *r, const struct options *o)
                                .pairs_per_second = r->generate.per_second,
                                .software_per_second = r->software_per_second,
                                .keys_on_token = r->attributes.token == 1,
-                               .room = grade_known_room(r->token.found.info.manufacturerID,
-                                                        sizeof r->token.found.info.manufacturerID),
+                               .room = device_pairs(&r->token.found.info),
                            });
 }
 

@@ -1,33 +1,10 @@
 #include "hsm/grade.h"
 
-#include <string.h>
-
 #include "base/limits.h"
 
 #define KEYS_PER_MODEL 2 /* the new one, and the old one until its last answer has ended */
 #define NEAR_BEST 0.95
 #define SECONDS_PER_YEAR (365UL * 24 * 3600)
-
-/* What tokens.md saw: 62 pairs through OpenSC's module, and one authentication key beside 255 pairs on a YubiHSM 2. */
-static const struct device {
-    const char *manufacturer;
-    size_t room;
-} devices[] = {{"Yubico", 255}, {"www.CardContact.de", 62}};
-
-size_t grade_known_room(const unsigned char *manufacturer, size_t len)
-{
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
-        const char *name = devices[i].manufacturer;
-        size_t n = 0;
-        while (name[n] != '\0' && n < len && manufacturer[n] == (unsigned char)name[n]) {
-            n++;
-        }
-        if (name[n] == '\0') {
-            return devices[i].room;
-        }
-    }
-    return 0;
-}
 
 static void grade_rates(struct grade *g, const struct grade_input *in)
 {

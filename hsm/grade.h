@@ -39,8 +39,5 @@ struct grade {
 };
 
 void grade_token(struct grade *out, const struct grade_input *in);
-/* How many pairs a known device holds beside nothing else (docs/tokens), by its CKA manufacturer (not terminated, len bytes);
- * 0 for others. */
-size_t grade_known_room(const unsigned char *manufacturer, size_t len);
 
 #endif

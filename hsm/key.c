@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "hsm/ckr.h"
 #include "hsm/derive.h"
+#include "hsm/device.h"
 
 #define SWEEP_MAX 1024 /* objects looked at in one sweep */
+#define PLACES_MAX 256
 
 static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 
@@ -145,6 +147,16 @@ static bool still_derives(struct token *t, const struct key_set *set)
     return ok;
 }
 
+/* A module whose places are counted: with the last one taken it derives nothing and looks broken. */
+static bool places_taken(struct token *t)
+{
+    CK_OBJECT_HANDLE objects[PLACES_MAX];
+    size_t count = 0, places = device_places(&t->found.info);
+    return places != 0 &&
+           module_find(t->module, t->session, NULL, 0, objects, PLACES_MAX, &count) == CKR_OK &&
+           count + 2 + DEVICE_PLACES_FREE > places;
+}
+
 static bool known_full(const struct token *t, const struct key_set *set)
 {
     return t->room != 0 && set->count >= t->room &&
@@ -180,7 +192,7 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
     if (set->count == sizeof set->pairs / sizeof *set->pairs) {
         return err_set(err, ERR_BUSY, "the keyholder has %zu keys already", set->count);
     }
-    if (known_full(t, set)) {
+    if (known_full(t, set) || places_taken(t)) {
         *rv = CKR_DEVICE_MEMORY;
         return explain_generate(t, *rv, err);
     }

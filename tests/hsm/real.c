@@ -106,45 +106,38 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* The first number of a file "name=number"; waits until it is there. */
-static unsigned number_in(const char *path)
+/* What follows "name=" in the card's state; -1: no card yet. */
+static int state_of(const char *name)
 {
-    unsigned number = 0;
-    for (int i = 0; i < HARNESS_WAIT_S * 50; i++) {
-        FILE *f = fopen(path, "r");
-        bool read = f != NULL && fscanf(f, "%*[^0-9]%u", &number) == 1;
-        if (f != NULL) {
-            fclose(f);
-        }
-        if (read) {
-            return number;
-        }
-        pause_ms(20);
+    char line[128] = "";
+    FILE *f = fopen(in_rig("state"), "r");
+    bool read = f != NULL && fgets(line, sizeof line, f) != NULL;
+    if (f != NULL) {
+        fclose(f);
     }
-    fail_msg("nothing in %s", path);
-    return 0;
+    const char *at = read ? strstr(line, name) : NULL;
+    return at != NULL ? (int)strtoul(at + strlen(name) + 1, NULL, 10) : -1;
 }
 
 unsigned real_keys(void)
 {
-    return number_in(in_rig("state"));
+    return (unsigned)state_of("keys");
+}
+
+unsigned real_tries(void)
+{
+    return (unsigned)state_of("tries");
 }
 
 /* As the card's page tells its owner to. It takes a moment until pcscd has seen the card, and the tool's exit code does not say whether
  * it found one. */
 static bool initialize(void)
 {
-    char line[64];
     const char *const argv[] = {"sc-hsm-tool", "--reader", "0",       "--initialize", "--so-pin", SO_PIN,
                                 "--pin",       PIN,        "--label", "e2ee",         NULL};
     for (int i = 0; i < 20; i++) {
         end(start(argv, NULL));
-        FILE *f = fopen(in_rig("state"), "r");
-        bool done = f != NULL && fgets(line, sizeof line, f) != NULL && strstr(line, "initialized=1") != NULL;
-        if (f != NULL) {
-            fclose(f);
-        }
-        if (done) {
+        if (state_of("initialized") == 1) {
             return true;
         }
         pause_ms(250);
@@ -152,18 +145,65 @@ static bool initialize(void)
     return false;
 }
 
+static void start_pcscd(void)
+{
+    const char *const pcscd[] = {"/usr/sbin/pcscd", "--foreground", "--config", in_rig("readers"), NULL};
+    rig.pcscd = start(pcscd, E2EE_SIMCARD_DIR "/pcscd_private.so");
+}
+
 static void start_card(void)
 {
-    char port[16], generate_ms[16], derive_ms[16];
-    snprintf(port, sizeof port, "%u", number_in(in_rig("port." PORT)));
+    char generate_ms[16], derive_ms[16];
     snprintf(generate_ms, sizeof generate_ms, "%u", REAL_GENERATE_MS);
     snprintf(derive_ms, sizeof derive_ms, "%u", REAL_DERIVE_MS);
     const char *const card[] = {
-        E2EE_SIMCARD_DIR "/simcard", port, in_rig("state"), generate_ms, derive_ms, NULL};
+        E2EE_SIMCARD_DIR "/simcard", in_rig("port." PORT), in_rig("state"), generate_ms, derive_ms, NULL};
     rig.card = start(card, NULL);
     if (!initialize()) {
         fail_msg("sc-hsm-tool could not initialise the card: %s", in_rig("log"));
     }
+}
+
+void real_card_anew(void)
+{
+    kill(rig.card, SIGTERM);
+    end(rig.card);
+    unlink(in_rig("state"));
+    start_card();
+}
+
+void real_restart_pcscd(void)
+{
+    kill(rig.pcscd, SIGTERM);
+    end(rig.pcscd);
+    unlink(in_rig("port." PORT));
+    unlink(in_rig("pcscd.comm"));
+    start_pcscd();
+}
+
+void real_card_hangs(bool hangs)
+{
+    kill(rig.card, hangs ? SIGSTOP : SIGCONT);
+}
+
+void real_foreign_key(void)
+{
+    setenv("REAL_PIN", PIN, 1);
+    const char *const argv[] = {"pkcs11-tool",
+                                "--module",
+                                real_module("opensc"),
+                                "--login",
+                                "--pin",
+                                "env:REAL_PIN",
+                                "--keypairgen",
+                                "--key-type",
+                                "EC:secp256k1",
+                                "--usage-derive",
+                                "--label",
+                                "somebody else's",
+                                NULL};
+    assert_int_equal(end(start(argv, NULL)), 0);
+    unsetenv("REAL_PIN");
 }
 
 const char *real_begin(const char *module)
@@ -191,8 +231,7 @@ const char *real_begin(const char *module)
     setenv("PCSCD_DIR", rig.dir, 1);
     setenv("PCSCLITE_CSOCK_NAME", in_rig("pcscd.comm"), 1);
     setenv("OPENSC_CONF", in_rig("opensc.conf"), 1);
-    const char *const pcscd[] = {"/usr/sbin/pcscd", "--foreground", "--config", in_rig("readers"), NULL};
-    rig.pcscd = start(pcscd, E2EE_SIMCARD_DIR "/pcscd_private.so");
+    start_pcscd();
     start_card();
     return NULL;
 }
@@ -207,6 +246,7 @@ void real_end(void)
     if (rig.dir[0] == '\0') {
         return;
     }
+    kill(rig.card, SIGCONT);
     kill(rig.card, SIGTERM);
     kill(rig.pcscd, SIGTERM);
     end(rig.card);

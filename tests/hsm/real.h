@@ -19,9 +19,17 @@ bool real_is(const char *module);
 const char *real_module(const char *module);
 /* Configuration, environment and PIN for one keyholder. */
 void real_prepare(struct kh *k, const char *module);
-/* Keys on the simulated card. */
+/* Keys on the simulated card; PINs that may still be wrong. */
 unsigned real_keys(void);
+unsigned real_tries(void);
+/* The card as it was delivered and initialised: without keys, with all its tries. */
+void real_card_anew(void);
 /* Pulls the card out, or puts it back. */
 void real_card(bool in_reader);
+/* It stops answering, and goes on. */
+void real_card_hangs(bool hangs);
+void real_restart_pcscd(void);
+/* A key pair of somebody else's on the card, by pkcs11-tool. */
+void real_foreign_key(void);
 
 #endif

@@ -164,7 +164,7 @@ static void test_smartcard_hsm(void **state)
     assert_int_equal(check(&k), 0);
     assert_text(at("token", "label"), "e2ee (UserPIN)");
     assert_true(json_bool(at("grade", "keys_on_token"), &on_token) && on_token);
-    assert_int_equal(number(at("grade", "models")), 31);
+    assert_int_equal(number(at("grade", "models")), 29);
     assert_text(at("grade", "models_limit"), "key pairs that the token holds");
     assert_int_equal(real_keys(), 0);
     finish(&k);

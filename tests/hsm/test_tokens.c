@@ -306,41 +306,6 @@ static void test_sigterm_without_supervisor(void **state)
     kh_remove(&k);
 }
 
-/* The card is pulled out and put back: while it is gone the token is said to be unavailable, then new keys work again. */
-static void test_pulled_out_and_back(void **state)
-{
-    struct kh k;
-    struct kh_peer model, server;
-    struct keyipc_status_answer status;
-    uint8_t point[POINT_BYTES];
-    uint64_t key;
-    char why[241] = "";
-    start(&k);
-    kh_peer_new(&model);
-    kh_peer_new(&server);
-    int control = kh_control(&k, NULL);
-    kh_open(&k, control, &model, &key, point);
-    real_card(false);
-    usleep(1500000); /* pcscd looks every 0.4 s */
-    assert_int_not_equal(kh_derive(&k, control, key, 1, &server, point, NULL), ERR_NONE);
-    kh_status(&k, control, &status);
-    assert_int_not_equal(status.token_state, KEYIPC_TOKEN_READY);
-    real_card(true);
-    enum err_kind kind = ERR_TOKEN;
-    for (int i = 0; i < 100 && kind != ERR_NONE; i++) {
-        usleep(200000);
-        kind = kh_try_open(&k, control, &model, &key, point, why);
-    }
-    if (kind != ERR_NONE) {
-        fail_msg("never came back: %s", why);
-    }
-    assert_int_equal(kh_derive(&k, control, key, 1, &server, point, NULL), ERR_NONE);
-    close(control);
-    kh_peer_free(&server);
-    kh_peer_free(&model);
-    finish(&k);
-}
-
 /* Exit code 77 with the reason when the token's parts are not here; in CI all must be. */
 static int left_out(const struct token *token, const char *why)
 {
@@ -359,7 +324,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_signals_are_the_supervisors),
         cmocka_unit_test(test_sigterm_without_supervisor),
     };
-    const struct CMUnitTest card_tests[] = {cmocka_unit_test(test_pulled_out_and_back)};
     struct err err = {0};
     int failed = 0;
     if (!secret_heap_init(&err)) {
@@ -376,9 +340,6 @@ int main(int argc, char **argv)
             return left_out(current, missing);
         }
         failed += _cmocka_run_group_tests(current->module, tests, sizeof tests / sizeof *tests, NULL, NULL);
-        if (strcmp(current->module, "opensc") == 0) {
-            failed += cmocka_run_group_tests_name("opensc, pulled out", card_tests, NULL, NULL);
-        }
         real_end();
     }
     return failed;

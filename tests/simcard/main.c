@@ -65,9 +65,9 @@ static bool write_message(int fd, const uint8_t *data, size_t len)
 /* For the test: what is on the card now, always of the same length, so that one write replaces the last. */
 static void tell(int fd, const struct card *card)
 {
-    char line[64];
-    int n = snprintf(line, sizeof line, "keys=%04u initialized=%d generated=%08lu derived=%08lu\n",
-                     card_keys(card), card->initialized, card->generated, card->derived);
+    char line[96];
+    int n = snprintf(line, sizeof line, "keys=%04u tries=%02u initialized=%d generated=%08lu derived=%08lu\n",
+                     card_keys(card), card->tries, card->initialized, card->generated, card->derived);
     if (pwrite(fd, line, (size_t)n, 0) != n) {
         ended = 1;
     }
@@ -99,11 +99,18 @@ static void serve(int fd, int state, struct card *card)
     }
 }
 
-static int connect_reader(unsigned port)
+/* The port is in the file, "port=N": another one each time that pcscd starts. */
+static int connect_reader(const char *port_file)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    unsigned port = 0;
+    FILE *f = fopen(port_file, "r");
+    bool read = f != NULL && fscanf(f, "port=%u", &port) == 1;
+    if (f != NULL) {
+        fclose(f);
+    }
+    int fd = read ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    address.sin_port = htons((uint16_t)port);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         close(fd);
         return -1;
@@ -114,12 +121,12 @@ static int connect_reader(unsigned port)
 }
 
 /* In the reader whenever it is not pulled out. */
-static void run(unsigned port, int state, struct card *card)
+static void run(const char *port_file, int state, struct card *card)
 {
     struct timespec moment = {0, 20000000};
     tell(state, card);
     while (!ended) {
-        int fd = pulled ? -1 : connect_reader(port);
+        int fd = pulled ? -1 : connect_reader(port_file);
         if (fd < 0) {
             nanosleep(&moment, NULL);
             continue;
@@ -133,7 +140,7 @@ int main(int argc, char **argv)
 {
     static struct card card;
     if (argc != 5) {
-        fprintf(stderr, "usage: simcard PORT STATE-FILE GENERATE-MS DERIVE-MS\n");
+        fprintf(stderr, "usage: simcard PORT-FILE STATE-FILE GENERATE-MS DERIVE-MS\n");
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -148,6 +155,6 @@ int main(int argc, char **argv)
     }
     card.generate_ms = (unsigned)strtoul(argv[3], NULL, 10);
     card.derive_ms = (unsigned)strtoul(argv[4], NULL, 10);
-    run((unsigned)strtoul(argv[1], NULL, 10), fileno(state), &card);
+    run(argv[1], fileno(state), &card);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* What rates mean, at their boundaries. */
+#include "hsm/device.h"
 #include "hsm/grade.h"
 
 #include <setjmp.h>
@@ -78,15 +79,23 @@ static void test_unfit(void **state)
     assert_string_equal(g.verdict, "unfit");
 }
 
+static CK_TOKEN_INFO made_by(const char *manufacturer)
+{
+    CK_TOKEN_INFO info;
+    memset(&info, ' ', sizeof info);
+    memcpy(info.manufacturerID, manufacturer, strlen(manufacturer));
+    return info;
+}
+
 static void test_known_devices(void **state)
 {
-    static const unsigned char yubico[32] = "Yubico (www.yubico.com)         ", card[] = "www.CardContact.de",
-                               cut[] = {'Y', 'u', 'b'};
-    assert_int_equal(grade_known_room(yubico, 32), 255);
-    assert_int_equal(grade_known_room(card, strlen((const char *)card)), 62);
-    assert_int_equal(grade_known_room(cut, sizeof cut), 0);
-    assert_int_equal(grade_known_room((const unsigned char *)"SoftHSM project", 15), 0);
-    assert_int_equal(grade_known_room(NULL, 0), 0);
+    CK_TOKEN_INFO card = made_by("www.CardContact.de"), yubihsm = made_by("Yubico (www.yubico.com)"),
+                  soft = made_by("SoftHSM project"), cut = made_by("Yub");
+    assert_int_equal(device_pairs(&card), 59);
+    assert_int_equal(device_places(&card), 128);
+    assert_int_equal(device_pairs(&yubihsm), 255);
+    assert_int_equal(device_places(&yubihsm), 0);
+    assert_int_equal(device_pairs(&soft) + device_places(&soft) + device_pairs(&cut), 0);
 }
 
 int main(void)
