@@ -32,6 +32,9 @@ static const struct {
                                  "signatures of answers that are malformed or by another key"},
     [METRIC_SIGNATURES_MISSING] = {"signatures_missing_total", "counter",
                                    "answers whose signature was not to be had"},
+    [METRIC_COLLATERAL_FETCHES] = {"collateral_fetches_total", "counter",
+                                   "attempts to fetch Intel's collateral"},
+    [METRIC_COLLATERAL_FAILURES] = {"collateral_fetch_failures_total", "counter", "those that failed"},
 };
 
 static atomic_llong values[METRIC_COUNT];

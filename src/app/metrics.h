@@ -30,6 +30,8 @@ enum metric {
     METRIC_SIGNATURES_VALID,   /* of answers: by the attested key */
     METRIC_SIGNATURES_WRONG,   /* malformed, or by another key */
     METRIC_SIGNATURES_MISSING, /* not to be had */
+    METRIC_COLLATERAL_FETCHES, /* of Intel's collateral, tried */
+    METRIC_COLLATERAL_FAILURES,
     METRIC_COUNT
 };
 

@@ -124,7 +124,8 @@ static bool make_sessions(struct app *app, struct err *err)
                                              .free_shared = free_replay,
                                              .on_handshake = on_handshake};
     app->verifier = verifier_new(app->config, app->upstream, err);
-    app->sessions = app->verifier != NULL ? sessions_new(&options, err) : NULL;
+    app->sessions =
+        app->verifier != NULL && verifier_start(app->verifier, err) ? sessions_new(&options, err) : NULL;
     return app->sessions != NULL;
 }
 

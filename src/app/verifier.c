@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/evidence.h"
+#include "app/metrics.h"
 #include "app/verifier_internal.h"
 #include "attest/pins.h"
 #include "base/clock.h"
@@ -73,6 +74,12 @@ void verifier_policy_put(struct verifier *v, struct policy_ref *ref)
     }
 }
 
+static void count_fetch(bool ok)
+{
+    metrics_add(METRIC_COLLATERAL_FETCHES, 1);
+    metrics_add(METRIC_COLLATERAL_FAILURES, !ok);
+}
+
 struct verifier *verifier_new(const struct config *config, struct upstream_config *upstream, struct err *err)
 {
     struct verifier *v = mem_calloc(1, sizeof *v);
@@ -86,8 +93,10 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     v->policy = load_policy(config->policy, err);
     v->root = v->policy != NULL ? load_root(config->unsafe_attestation_root, err) : NULL;
     v->seen = v->root != NULL ? seen_open(config->state_dir, v->root, err) : NULL;
-    const struct collateral_source_options options = {
-        .where = config->collateral, .unsafe_http = config->unsafe_http_upstream, .seen = v->seen};
+    const struct collateral_source_options options = {.where = config->collateral,
+                                                      .unsafe_http = config->unsafe_http_upstream,
+                                                      .seen = v->seen,
+                                                      .on_fetch = count_fetch};
     v->source = v->seen != NULL ? collateral_source_new(&options, err) : NULL;
     if (v->source != NULL && config->nras) {
         v->nras = nras_fetch_new(config->nras_url, config->unsafe_http_upstream, err);
@@ -103,6 +112,7 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
 void verifier_free(struct verifier *v)
 {
     if (v != NULL) {
+        collateral_keeper_free(v->keeper);
         verifier_policy_put(v, v->policy);
         collateral_source_free(v->source);
         nras_fetch_free(v->nras);
@@ -111,6 +121,17 @@ void verifier_free(struct verifier *v)
         pthread_mutex_destroy(&v->lock);
         mem_free(v);
     }
+}
+
+bool verifier_start(struct verifier *v, struct err *err)
+{
+    if (!collateral_source_online(v->source)) {
+        return true;
+    }
+    const struct collateral_keeper_options options = {
+        .source = v->source, .seen = v->seen, .root = v->root, .thread = true};
+    v->keeper = collateral_keeper_new(&options, err);
+    return v->keeper != NULL;
 }
 
 void verifier_abort(struct verifier *v)

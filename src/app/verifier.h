@@ -29,6 +29,8 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
 void verifier_free(struct verifier *v);
 /* Fetches of collateral that run fail, and later ones too: for shutdown. NULL is fine. */
 void verifier_abort(struct verifier *v);
+/* Starts a thread that renews cached collateral at half its life, also when no session asks for it: for `serve`. */
+bool verifier_start(struct verifier *v, struct err *err) MUST_CHECK;
 /* One line for the log at start: root, collateral, pins. */
 void verifier_announce(struct verifier *v);
 /* Reads the policy file again. *changed: it decides something else than before, or somebody changed the stored pins, so

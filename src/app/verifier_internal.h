@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "app/verifier.h"
+#include "session/collateral_keeper.h"
 
 #define VERIFIER_OUTCOMES_MAX 256
 
@@ -20,8 +21,9 @@ struct verifier {
     struct attest_root *root;
     struct seen *seen;
     struct collateral_source *source;
-    struct nras_fetch *nras; /* NULL: off */
-    pthread_mutex_t lock;    /* of what follows */
+    struct collateral_keeper *keeper; /* NULL: not started */
+    struct nras_fetch *nras;          /* NULL: off */
+    pthread_mutex_t lock;             /* of what follows */
     struct policy_ref *policy;
     uint8_t pins_digest[SHA256_BYTES]; /* of the stored pins, when last looked at; main thread */
     struct verifier_outcome outcomes[VERIFIER_OUTCOMES_MAX];

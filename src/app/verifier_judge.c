@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/verifier_internal.h"
+#include "attest/body.h"
 #include "attest/pins.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,6 +21,89 @@ static bool judge_once(struct verifier *v, struct verification *out, struct atte
            attest_verify(input, policy, now, &out->verdict, err) &&
            (key == NULL ||
             collateral_source_judged(v->source, key, &out->got, &out->verdict, try_other, err));
+}
+
+/* Whether the set in force refuses for its TCB alone, or is older than the policy demands, and the policy names another
+ * set. What Intel revoked stays revoked. */
+static bool wants_numbered(const struct attest_verdict *verdict, const struct attest_policy *policy)
+{
+    const struct verdict_check *status = verdict_find(verdict, "tcb.status");
+    uint64_t in_force = verdict->platform.tcb_evaluation;
+    if (verdict->verified || policy->min_evaluation == 0 || in_force == 0) {
+        return false;
+    }
+    return in_force < policy->min_evaluation ||
+           (in_force > policy->min_evaluation && status != NULL && status->result == CHECK_FAIL &&
+            verdict->tcb_status != TCB_NONE && verdict->tcb_status != TCB_REVOKED);
+}
+
+/* What the set in force says stands in the verdict, whichever decides. */
+static void say_in_force(struct attest_verdict *verdict, const struct attest_verdict *in_force,
+                         uint64_t number)
+{
+    bool mended = true;
+    for (size_t i = 0; i < in_force->advisory_count; i++) {
+        mended = verdict_advisory(verdict, in_force->advisories[i]) && mended;
+    }
+    verdict_add(
+        verdict, "tcb.numbered", CHECK_PASS, false,
+        "WARNING: judged by evaluation %llu, which the policy names; the one in force, %llu, says: %s%s",
+        (unsigned long long)number, (unsigned long long)in_force->platform.tcb_evaluation, in_force->reason,
+        mended ? "" : " (its advisories are too many to list)");
+}
+
+/* The verdict by the set of evaluation min_evaluation, when that one verifies; else out stays, and says why. */
+static bool judge_numbered(struct verifier *v, struct verification *out, struct attest_input *input,
+                           const struct attest_policy *policy, const struct collateral_key *standard,
+                           int64_t now, struct err *err)
+{
+    struct collateral_key key = *standard;
+    struct collateral_got in_force = out->got;
+    struct attest_verdict *before = mem_alloc(sizeof *before);
+    bool try_other, ok = true;
+    if (before == NULL) {
+        return err_set(err, ERR_MEMORY, "no memory for a second verdict");
+    }
+    *before = out->verdict;
+    key.evaluation = (uint32_t)policy->min_evaluation;
+    collateral_got_init(&out->got);
+    collateral_source_get(v->source, &key, now, false, &out->got);
+    bool there = out->got.origin != COLLATERAL_NONE;
+    if (there) {
+        ok = judge_once(v, out, input, policy, &key, now, &try_other, err) &&
+             (!try_other || !collateral_source_other(v->source, &key, now, &out->got) ||
+              judge_once(v, out, input, policy, &key, now, &try_other, err));
+    }
+    if (ok && there && out->verdict.verified) {
+        say_in_force(&out->verdict, before, policy->min_evaluation);
+        collateral_got_free(&in_force);
+    } else {
+        verdict_add(before, "tcb.numbered", CHECK_FAIL, false, "evaluation %llu, which the policy names: %s",
+                    (unsigned long long)policy->min_evaluation,
+                    there ? out->verdict.reason : out->got.problem.message);
+        collateral_got_free(&out->got);
+        out->verdict = *before;
+        out->got = in_force;
+    }
+    mem_free(before);
+    return ok;
+}
+
+/* So that the keeper can renew this platform type's collateral by itself. */
+static void remember(struct verifier *v, const struct verification *out, const struct attest_input *input,
+                     const struct collateral_key *key)
+{
+    struct attest_body body;
+    struct err ignored = {0};
+    if (v->keeper == NULL || collateral_judge(&out->verdict) != COLLATERAL_AUTHENTIC ||
+        collateral_keeper_knows(v->keeper, key)) {
+        return;
+    }
+    body_init(&body);
+    if (body_parse(&body, input->body, input->body_len, &ignored)) {
+        collateral_keeper_note(v->keeper, key, body.quote.data, body.quote.len);
+    }
+    body_free(&body);
 }
 
 static bool judge(struct verifier *v, const char *model, struct verification *out,
@@ -45,8 +129,15 @@ static bool judge(struct verifier *v, const char *model, struct verification *ou
     if (!judge_once(v, out, &input, policy, known ? &key : NULL, now, &try_other, err)) {
         return false;
     }
-    return !try_other || !collateral_source_other(v->source, &key, now, &out->got) ||
-           judge_once(v, out, &input, policy, &key, now, &try_other, err);
+    if (try_other && collateral_source_other(v->source, &key, now, &out->got) &&
+        !judge_once(v, out, &input, policy, &key, now, &try_other, err)) {
+        return false;
+    }
+    if (known) {
+        remember(v, out, &input, &key);
+    }
+    return !known || !wants_numbered(&out->verdict, policy) ||
+           judge_numbered(v, out, &input, policy, &key, now, err);
 }
 
 bool verifier_judge(struct verifier *v, const char *model, struct verification *out, struct err *err)

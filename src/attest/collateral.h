@@ -24,7 +24,8 @@ struct collateral {
 /* What selects collateral: unauthenticated until verified, good for asking only. */
 struct collateral_key {
     uint8_t fmspc[FMSPC_BYTES];
-    bool processor_ca; /* PCK CRL of the Processor CA, else the Platform CA */
+    bool processor_ca;   /* PCK CRL of the Processor CA, else the Platform CA */
+    uint32_t evaluation; /* the set of this tcbEvaluationDataNumber; 0: the one in force */
 };
 
 void collateral_init(struct collateral *c);

@@ -1,5 +1,6 @@
 #include "session/collateral_fetch.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,7 +110,7 @@ static bool get(struct collateral_fetch *fetch, const char *path, const char *ur
         return true;
     }
     buf_reset(out);
-    return err_set(err, status == 404 ? ERR_NOT_FOUND : ERR_UPSTREAM,
+    return err_set(err, status == 404 || status == 410 ? ERR_NOT_FOUND : ERR_UPSTREAM,
                    status == 200   ? "the answer is empty"
                    : status == 404 ? "the service does not know it (status 404)"
                    : status == 410 ? "the service has retired it (status 410)"
@@ -155,15 +156,20 @@ static bool get_crls(struct collateral_fetch *fetch, const struct collateral_key
 bool collateral_fetch(struct collateral_fetch *fetch, const struct collateral_key *key,
                       struct collateral *out, struct err *err)
 {
-    char path[128], fmspc[2 * FMSPC_BYTES + 1];
+    char path[128], qe_path[128], number[48] = "", fmspc[2 * FMSPC_BYTES + 1];
     collateral_free(out);
-    snprintf(path, sizeof path, "/tdx/certification/v4/tcb?fmspc=%s",
-             hex_str(fmspc, key->fmspc, FMSPC_BYTES));
+    if (key->evaluation != 0) {
+        snprintf(number, sizeof number, "tcbEvaluationDataNumber=%" PRIu32, key->evaluation);
+    }
+    const char *and = number[0] != '\0' ? "&" : "", *with = number[0] != '\0' ? "?" : "";
+    snprintf(path, sizeof path, "/tdx/certification/v4/tcb?fmspc=%s%s%s",
+             hex_str(fmspc, key->fmspc, FMSPC_BYTES), and, number);
+    snprintf(qe_path, sizeof qe_path, "/tdx/certification/v4/qe/identity%s%s", with, number);
     bool ok = (get_chained(fetch, path, "TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain", &out->tcb_info,
                            &out->tcb_info_chain, err) ||
                err_context(err, "TCB info")) &&
-              (get_chained(fetch, "/tdx/certification/v4/qe/identity", "SGX-Enclave-Identity-Issuer-Chain",
-                           NULL, &out->qe_identity, &out->qe_identity_chain, err) ||
+              (get_chained(fetch, qe_path, "SGX-Enclave-Identity-Issuer-Chain", NULL, &out->qe_identity,
+                           &out->qe_identity_chain, err) ||
                err_context(err, "QE identity")) &&
               get_crls(fetch, key, out, err);
     if (!ok) {

@@ -17,7 +17,8 @@ void collateral_fetch_free(struct collateral_fetch *fetch);
 void collateral_fetch_abort(struct collateral_fetch *fetch);
 
 /* All pieces for key into out (initialised; emptied first). The first piece that fails ends it. ERR_UNREACHABLE,
- * ERR_TIMEOUT, ERR_UPSTREAM, ERR_NOT_FOUND (an FMSPC that the service does not know), ERR_CANCELLED. Any thread. */
+ * ERR_TIMEOUT, ERR_UPSTREAM, ERR_NOT_FOUND (an FMSPC or a numbered set that the service does not know, or has retired:
+ * 404, 410), ERR_CANCELLED. Any thread. */
 bool collateral_fetch(struct collateral_fetch *fetch, const struct collateral_key *key,
                       struct collateral *out, struct err *err) MUST_CHECK;
 

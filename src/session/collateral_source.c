@@ -27,10 +27,13 @@ struct collateral_source {
     struct collateral_fetch *http;
     bool (*fetch)(void *arg, const struct collateral_key *key, struct collateral *out, struct err *err);
     void *arg;
-    pthread_mutex_t lock; /* attempts; never held during a fetch */
-    struct {
+    int64_t retry_s;
+    void (*on_fetch)(bool ok);
+    pthread_mutex_t lock; /* of what follows; never held during a fetch */
+    struct attempt {
         struct collateral_key key;
         int64_t at;
+        bool failed; /* and it was said */
     } attempts[ATTEMPTS_MAX];
     size_t attempt_count;
 };
@@ -78,6 +81,8 @@ struct collateral_source *collateral_source_new(const struct collateral_source_o
     s->seen = options->seen;
     s->fetch = options->fetch;
     s->arg = options->arg;
+    s->retry_s = options->retry_s > 0 ? options->retry_s : COLLATERAL_RETRY_S;
+    s->on_fetch = options->on_fetch;
     if (!open_place(s, options, err)) {
         collateral_source_free(s);
         s = NULL;
@@ -100,6 +105,16 @@ void collateral_source_abort(struct collateral_source *s)
     if (s->http != NULL) {
         collateral_fetch_abort(s->http);
     }
+}
+
+bool collateral_source_online(const struct collateral_source *s)
+{
+    return s->place == PLACE_INTEL || s->place == PLACE_MIRROR;
+}
+
+int64_t collateral_source_retry_s(const struct collateral_source *s)
+{
+    return s->retry_s;
 }
 
 const char *collateral_source_name(const struct collateral_source *s)
@@ -135,54 +150,78 @@ static bool read_file(struct collateral *out, const char *path, struct err *err)
 static bool read_folder(struct collateral *out, const char *folder, const struct collateral_key *key,
                         struct err *err)
 {
-    char path[PATH_MAX], name[32];
+    char path[PATH_MAX], name[SEEN_KEY_NAME_BYTES];
     seen_key_name(key, name);
     if (snprintf(path, sizeof path, "%s/%s.json", folder, name) >= (int)sizeof path) {
         return err_set(err, ERR_CONFIG, "--collateral: the folder's path is too long");
     }
-    return access(path, F_OK) == 0 ? read_file(out, path, err) : collateral_load_folder(out, folder, err);
+    if (access(path, F_OK) == 0) {
+        return read_file(out, path, err);
+    }
+    return key->evaluation == 0 ? collateral_load_folder(out, folder, err)
+                                : err_set(err, ERR_NOT_FOUND, "the folder has no %s.json", name);
 }
 
 /* ---- when to fetch ---- */
+
+/* With the lock held: what is remembered of key's attempts. */
+static struct attempt *attempt_of(struct collateral_source *s, const struct collateral_key *key)
+{
+    size_t i = 0;
+    while (i < s->attempt_count && (memcmp(s->attempts[i].key.fmspc, key->fmspc, FMSPC_BYTES) != 0 ||
+                                    s->attempts[i].key.processor_ca != key->processor_ca ||
+                                    s->attempts[i].key.evaluation != key->evaluation)) {
+        i++;
+    }
+    if (i == s->attempt_count) {
+        /* More types than a provider has: the first is asked about too often, which harms nobody. */
+        i = s->attempt_count < ATTEMPTS_MAX ? s->attempt_count++ : 0;
+        s->attempts[i] = (struct attempt){.key = *key, .at = INT64_MIN};
+    }
+    return &s->attempts[i];
+}
 
 /* Takes the turn to fetch, unless the last attempt was less than gap seconds ago. */
 static bool take_attempt(struct collateral_source *s, const struct collateral_key *key, int64_t now,
                          int64_t gap)
 {
-    bool take = true;
-    size_t i = 0;
     pthread_mutex_lock(&s->lock);
-    while (i < s->attempt_count && (memcmp(s->attempts[i].key.fmspc, key->fmspc, FMSPC_BYTES) != 0 ||
-                                    s->attempts[i].key.processor_ca != key->processor_ca)) {
-        i++;
-    }
-    if (i < s->attempt_count) {
-        take = now - s->attempts[i].at >= gap || now < s->attempts[i].at;
-    } else if (s->attempt_count < ATTEMPTS_MAX) {
-        s->attempts[s->attempt_count++].key = *key;
-    } else {
-        i = 0; /* more types than a provider has: the first is asked about too often, which harms nobody */
-        s->attempts[i].key = *key;
-    }
+    struct attempt *last = attempt_of(s, key);
+    bool take = last->at == INT64_MIN || now < last->at || now - last->at >= gap;
     if (take) {
-        s->attempts[i].at = now;
+        last->at = now;
     }
     pthread_mutex_unlock(&s->lock);
     return take;
 }
 
+/* Counts the attempt. True when its outcome is news. */
+static bool note_attempt(struct collateral_source *s, const struct collateral_key *key, bool ok)
+{
+    pthread_mutex_lock(&s->lock);
+    struct attempt *last = attempt_of(s, key);
+    bool news = last->failed == ok;
+    last->failed = !ok;
+    pthread_mutex_unlock(&s->lock);
+    if (s->on_fetch != NULL) {
+        s->on_fetch(ok);
+    }
+    return news;
+}
+
 /* Seconds that must lie between attempts, given what is cached; -1: it is fresh enough to fetch nothing. */
-static int64_t retry_gap(const struct collateral *cached, int64_t written, int64_t now)
+static int64_t retry_gap(const struct collateral_source *s, const struct collateral *cached, int64_t written,
+                         int64_t now)
 {
     struct err ignored = {0};
     int64_t from, until;
     if (!collateral_validity(cached, &from, &until, &ignored) || now >= until || now < from) {
         return 0;
     }
-    if (now < from + (until - from) / 2 || (now >= written && now - written < COLLATERAL_RETRY_S)) {
+    if (now < from + (until - from) / 2 || (now >= written && now - written < s->retry_s)) {
         return -1;
     }
-    return COLLATERAL_RETRY_S;
+    return s->retry_s;
 }
 
 static void get_online(struct collateral_source *s, const struct collateral_key *key, int64_t now, bool again,
@@ -196,14 +235,18 @@ static void get_online(struct collateral_source *s, const struct collateral_key 
         log_warn("the cached collateral cannot be read and is fetched anew: %s", err.message);
     }
     got->origin = cached ? COLLATERAL_CACHED : COLLATERAL_NONE;
-    int64_t gap = cached ? retry_gap(&got->collateral, written, now) : 0;
+    int64_t gap = cached ? retry_gap(s, &got->collateral, written, now) : 0;
     gap = again && gap != 0 ? AGAIN_S : gap;
     if (gap < 0 || (cached && gap > 0 && !take_attempt(s, key, now, gap))) {
         return;
     }
     collateral_init(&fetched);
     err_clear(&err);
-    if (s->fetch(s->arg, key, &fetched, &err)) {
+    bool ok = s->fetch(s->arg, key, &fetched, &err), news = note_attempt(s, key, ok);
+    if (ok) {
+        if (news) {
+            log_info("collateral comes from %s again", collateral_source_name(s));
+        }
         collateral_free(&got->collateral);
         got->collateral = fetched;
         got->origin = COLLATERAL_FETCHED;
@@ -211,8 +254,10 @@ static void get_online(struct collateral_source *s, const struct collateral_key 
     }
     collateral_free(&fetched);
     got->problem = err;
-    log_warn("collateral could not be fetched from %s: %s; %s", collateral_source_name(s), err.message,
-             cached ? "the cached set is used while it is valid" : "there is none in the cache");
+    if (news) {
+        log_warn("collateral could not be fetched from %s: %s; %s", collateral_source_name(s), err.message,
+                 cached ? "the cached set is used while it is valid" : "there is none in the cache");
+    }
 }
 
 void collateral_source_get(struct collateral_source *s, const struct collateral_key *key, int64_t now,
@@ -221,12 +266,14 @@ void collateral_source_get(struct collateral_source *s, const struct collateral_
     collateral_free(&got->collateral);
     err_clear(&got->problem);
     got->origin = COLLATERAL_NONE;
-    if (s->place == PLACE_INTEL || s->place == PLACE_MIRROR) {
+    if (collateral_source_online(s)) {
         get_online(s, key, now, again, got);
         return;
     }
-    if (s->place == PLACE_FILE ? read_file(&got->collateral, s->path, &got->problem)
-                               : read_folder(&got->collateral, s->path, key, &got->problem)) {
+    if (s->place == PLACE_FILE && key->evaluation != 0) {
+        err_set(&got->problem, ERR_NOT_FOUND, "--collateral: a file holds no numbered set");
+    } else if (s->place == PLACE_FILE ? read_file(&got->collateral, s->path, &got->problem)
+                                      : read_folder(&got->collateral, s->path, key, &got->problem)) {
         got->origin = COLLATERAL_FILE;
     } else {
         err_context(&got->problem, "--collateral");

@@ -20,6 +20,9 @@ struct collateral_source_options {
     /* For tests: instead of the network. NULL otherwise. */
     bool (*fetch)(void *arg, const struct collateral_key *key, struct collateral *out, struct err *err);
     void *arg;
+    int64_t retry_s; /* instead of COLLATERAL_RETRY_S, for tests; 0: that */
+    /* After each attempt to fetch; any thread. NULL: nobody counts. */
+    void (*on_fetch)(bool ok);
 };
 
 enum collateral_origin { COLLATERAL_NONE, COLLATERAL_FILE, COLLATERAL_CACHED, COLLATERAL_FETCHED };
@@ -34,6 +37,9 @@ struct collateral_got {
 struct collateral_source *collateral_source_new(const struct collateral_source_options *options,
                                                 struct err *err) MUST_CHECK;
 void collateral_source_free(struct collateral_source *source);
+/* Whether there is anything to renew: false for files and folders. */
+bool collateral_source_online(const struct collateral_source *source);
+int64_t collateral_source_retry_s(const struct collateral_source *source);
 /* Running and later fetches fail: for shutdown. Any thread. */
 void collateral_source_abort(struct collateral_source *source);
 /* "Intel's service", "a mirror", "a file" or "a folder", for messages. */
@@ -42,7 +48,7 @@ const char *collateral_source_name(const struct collateral_source *source);
 void collateral_got_init(struct collateral_got *got);
 void collateral_got_free(struct collateral_got *got);
 /* Collateral for key at the moment now. again: what was got before does not hold, so fetch whatever its age (but not
- * within a minute of the last attempt). */
+ * within a minute of the last attempt). A failure is logged once, until a fetch succeeds. */
 void collateral_source_get(struct collateral_source *source, const struct collateral_key *key, int64_t now,
                            bool again, struct collateral_got *got);
 

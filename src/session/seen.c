@@ -24,11 +24,14 @@ void seen_path(const struct seen *seen, char path[static PATH_MAX], const char *
     snprintf(path, PATH_MAX, "%s/%s", seen->folder, name);
 }
 
-void seen_key_name(const struct collateral_key *key, char out[static 32])
+void seen_key_name(const struct collateral_key *key, char out[static SEEN_KEY_NAME_BYTES])
 {
-    char fmspc[2 * FMSPC_BYTES + 1];
-    snprintf(out, 32, "%s-%s", hex_str(fmspc, key->fmspc, FMSPC_BYTES),
-             key->processor_ca ? "processor" : "platform");
+    char fmspc[2 * FMSPC_BYTES + 1], number[16] = "";
+    if (key->evaluation != 0) {
+        snprintf(number, sizeof number, "-e%" PRIu32, key->evaluation);
+    }
+    snprintf(out, SEEN_KEY_NAME_BYTES, "%s-%s%s", hex_str(fmspc, key->fmspc, FMSPC_BYTES),
+             key->processor_ca ? "processor" : "platform", number);
 }
 
 /* The same folder that the keyholder uses. */
@@ -216,7 +219,7 @@ bool seen_floor(const struct seen *seen, const struct collateral_key *key, struc
     if (ok) {
         const uint64_t *tcb = floor_find(f, n.tcb), *pck = floor_find(f, n.pck),
                        *root = floor_find(f, n.root);
-        out->tcb_evaluation = tcb != NULL ? *tcb : 0;
+        out->tcb_evaluation = tcb != NULL && key->evaluation == 0 ? *tcb : 0;
         out->pck_crl_number = pck != NULL ? *pck : 0;
         out->root_crl_number = root != NULL ? *root : 0;
     }
@@ -253,7 +256,8 @@ bool seen_raise(const struct seen *seen, const struct collateral_key *key, const
         return err_set(err, ERR_MEMORY, "no memory for the rollback guard");
     }
     lock = seen_lock(seen, err);
-    ok = lock >= 0 && floors_load(seen, f, err) && raise_one(f, n.tcb, got->tcb_evaluation, &changed, err) &&
+    ok = lock >= 0 && floors_load(seen, f, err) &&
+         raise_one(f, n.tcb, key->evaluation == 0 ? got->tcb_evaluation : 0, &changed, err) &&
          raise_one(f, n.pck, got->pck_crl_number, &changed, err) &&
          raise_one(f, n.root, got->root_crl_number, &changed, err) &&
          (!changed || floors_store(seen, f, err));
@@ -268,7 +272,7 @@ bool seen_raise(const struct seen *seen, const struct collateral_key *key, const
 
 static void cache_path(const struct seen *seen, const struct collateral_key *key, char path[static PATH_MAX])
 {
-    char name[32], file[64];
+    char name[SEEN_KEY_NAME_BYTES], file[64];
     seen_key_name(key, name);
     snprintf(file, sizeof file, "%s.json", name);
     seen_path(seen, path, file);

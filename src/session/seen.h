@@ -9,6 +9,7 @@
 
 #include "attest/attest.h"
 
+#define SEEN_KEY_NAME_BYTES 40
 #define SEEN_FLOORS_MAX 256 /* remembered numbers: one for each FMSPC, and the CRLs */
 
 struct seen;
@@ -18,7 +19,8 @@ struct seen;
 struct seen *seen_open(const char *wanted, const struct attest_root *root, struct err *err) MUST_CHECK;
 void seen_close(struct seen *seen);
 
-/* The lowest numbers still acceptable for collateral of key. ERR_IO for a file that is damaged: it is never taken for
+/* The lowest numbers still acceptable for collateral of key. The evaluation number of a numbered set is the policy's to
+ * judge: it has no floor and raises none. ERR_IO for a file that is damaged: it is never taken for
  * empty. */
 bool seen_floor(const struct seen *seen, const struct collateral_key *key, struct attest_floor *out,
                 struct err *err) MUST_CHECK;
@@ -42,7 +44,8 @@ bool seen_cache_load(const struct seen *seen, const struct collateral_key *key, 
                      int64_t *written, struct err *err) MUST_CHECK;
 bool seen_cache_save(const struct seen *seen, const struct collateral_key *key, const struct collateral *c,
                      struct err *err) MUST_CHECK;
-/* "90c06f000000-platform": names the cache's files, also in a folder given as --collateral. */
-void seen_key_name(const struct collateral_key *key, char out[static 32]);
+/* "90c06f000000-platform", with "-e19" behind it for a numbered set: names the cache's files, also in a folder given as
+ * --collateral. */
+void seen_key_name(const struct collateral_key *key, char out[static SEEN_KEY_NAME_BYTES]);
 
 #endif

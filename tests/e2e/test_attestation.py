@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -227,6 +229,48 @@ def test_accepted_out_of_date_by_policy(start_proxy, sim, tmp_path):
     proxy = start_proxy("--policy", policy)
     assert refusal(proxy) == ""
     assert "WARNING" in proxy.log() and "OutOfDate" in proxy.log()
+
+
+def test_numbered_set_of_the_policy(attest, start_proxy, sim, tmp_path):
+    """A TCB recovery: by the set in force the machine is OutOfDate, by the one that the policy names it is not."""
+    policy = tmp_path / "policy.ini"
+    sim.collateral("recovery")
+    run = attest()
+    assert run.returncode == 1 and report_of(run)["reason"].startswith("tcb.status: Intel rates it OutOfDate")
+    policy.write_text("[tcb]\nmin_evaluation = 19\n")
+    run = attest("--policy", policy)
+    report = report_of(run)
+    numbered = [c for c in report["checks"] if c["id"] == "tcb.numbered"][0]
+    assert run.returncode == 0 and report["tcb_status"] == "UpToDate", report["reason"]
+    assert "evaluation 19" in numbered["detail"] and "OutOfDate" in numbered["detail"] and "SGX component" in numbered["detail"]
+    assert "INTEL-SA-00001" in report["advisories"]
+    proxy = start_proxy("--policy", policy)
+    assert refusal(proxy) == ""
+    assert "WARNING: judged by evaluation 19" in proxy.log()
+    assert proxy.metrics()["e2ee_proxy_collateral_fetches_total"] == 2
+    policy.write_text("[tcb]\nmin_evaluation = 18\n")
+    run = attest("--policy", policy)  # Intel has retired it
+    report = report_of(run)
+    assert run.returncode == 1 and report["reason"].startswith("tcb.status:") and report["tcb_status"] == "OutOfDate"
+    assert "410" in [c for c in report["checks"] if c["id"] == "tcb.numbered"][0]["detail"]
+    sim.collateral("tcb-revoked")
+    policy.write_text("[tcb]\nmin_evaluation = 18\n")
+    assert attest("--policy", policy).returncode == 1
+
+
+def test_simulated_service_is_strict(sim):
+    """As Intel's: update and tcbEvaluationDataNumber exclude each other; retired and unknown sets are told apart."""
+    for path, status in (("tcb?fmspc=90c06f000000&tcbEvaluationDataNumber=19", 200), ("tcb?fmspc=90c06f000000&update=early", 200),
+                         ("tcb?fmspc=90c06f000000&update=early&tcbEvaluationDataNumber=19", 400),
+                         ("tcb?fmspc=90c06f000000&tcbEvaluationDataNumber=18", 410), ("tcb?fmspc=90c06f000000&tcbEvaluationDataNumber=20", 404),
+                         ("tcb?fmspc=90c06f", 400), ("tcb?fmspc=000000000000", 404), ("tcb", 400),
+                         ("qe/identity?tcbEvaluationDataNumber=x", 400), ("qe/identity?update=never", 400)):
+        try:
+            with urllib.request.urlopen(f"{sim.origin}/tdx/certification/v4/{path}", timeout=10) as answer:
+                got = answer.status
+        except urllib.error.HTTPError as error:
+            got = error.code
+        assert got == status, path
 
 
 def test_rollback_is_refused(attest, sim, tmp_path):

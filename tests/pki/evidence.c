@@ -91,7 +91,7 @@ struct pki_bytes pki_tcb_info(const struct pki *pki, const struct pki_spec *s)
     pki_appendf(&b, "{\"id\":\"TDX\",\"version\":3,\"issueDate\":\"%s\",\"nextUpdate\":\"%s\",\"fmspc\":\"",
                 from, until);
     for (int i = 0; i < 6; i++) {
-        pki_appendf(&b, "%02X", s->fmspc[i]);
+        pki_appendf(&b, s->fmspc_lower ? "%02x" : "%02X", s->fmspc[i]);
     }
     pki_appendf(&b, "\",\"pceId\":\"%02x%02x\",\"tcbType\":0,\"tcbEvaluationDataNumber\":%u,", s->pceid[0],
                 s->pceid[1], s->tcb_evaluation);

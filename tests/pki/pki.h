@@ -36,6 +36,7 @@ struct pki_spec {
     bool crl_without_number;
     unsigned crl_number;
     uint8_t fmspc[6], pceid[2], component[16], cpusvn[16];
+    bool fmspc_lower; /* its hex digits in TCB info */
     unsigned pcesvn;
     /* TCB info */
     struct pki_level levels[4];

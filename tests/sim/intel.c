@@ -81,7 +81,7 @@ bool intel_set_collateral(const char *name)
 {
     static const char *const names[] = {"good",    "expired",        "expiring",    "future",      "revoked",
                                         "newer",   "signer-revoked", "out-of-date", "tcb-revoked", "rollback",
-                                        "garbage", "down",           "stranger"};
+                                        "garbage", "down",           "stranger",    "recovery"};
     int64_t now = now_unix();
     const char *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -100,7 +100,10 @@ bool intel_set_collateral(const char *name)
         set_dates(now + 3600, now + 30 * DAY);
     else if (!strcmp(mode, "out-of-date"))
         raise_level("OutOfDate");
-    else if (!strcmp(mode, "tcb-revoked"))
+    else if (!strcmp(mode, "recovery")) { /* the machine falls behind by 20, and was up to date by 19 */
+        raise_level("OutOfDate");
+        served.tcb_evaluation = served.qe_evaluation = 20;
+    } else if (!strcmp(mode, "tcb-revoked"))
         raise_level("Revoked");
     else if (!strcmp(mode, "rollback"))
         served.tcb_evaluation = served.qe_evaluation = 18;
@@ -162,16 +165,57 @@ static void serve(struct http_conn *conn, const char *type, const char *header, 
     pki_bytes_free(&body);
 }
 
+#define OLDEST_SET 19 /* older ones are retired */
+
+/* The set that was asked for, by update or tcbEvaluationDataNumber, which exclude each other; else the answer's status. */
+static int choose_set(const struct http_request *q, struct pki_spec *set)
+{
+    char *number = query_get(q->query, "tcbEvaluationDataNumber", NULL),
+         *update = query_get(q->query, "update", NULL);
+    int status = 200;
+    *set = served;
+    if (number) {
+        unsigned long n = strtoul(number, NULL, 10);
+        bool digits = *number && strspn(number, "0123456789") == strlen(number) && strlen(number) < 9;
+        status = !digits || update ? 400 : n < OLDEST_SET ? 410 : n > served.tcb_evaluation ? 404 : 200;
+        if (status == 200 && n < served.tcb_evaluation) {
+            pki_spec_good(set, now_unix());
+            set->tcb_evaluation = set->qe_evaluation = (unsigned)n;
+        }
+    } else if (update && strcmp(update, "early") && strcmp(update, "standard"))
+        status = 400;
+    free(number);
+    free(update);
+    return status;
+}
+
 static void serve_tcb(struct http_conn *conn, const struct http_request *q, const struct pki *from)
 {
     char *fmspc = query_get(q->query, "fmspc", NULL);
+    struct pki_spec set;
     uint8_t bytes[6];
-    if (fmspc && hex_decode(fmspc, strlen(fmspc), bytes, 6) && !memcmp(bytes, served.fmspc, 6))
+    int status = choose_set(q, &set);
+    if (!fmspc || strlen(fmspc) != 12 || !hex_decode(fmspc, 12, bytes, 6))
+        status = 400;
+    else if (status == 200 && memcmp(bytes, served.fmspc, 6))
+        status = 404;
+    if (status == 200)
         serve(conn, "application/json", "TCB-Info-Issuer-Chain", pki_signer_chain(from),
-              pki_tcb_info(from, &served));
+              pki_tcb_info(from, &set));
     else
-        reply_json(conn, 404, sim_strdup("{}"));
+        reply_json(conn, status, sim_strdup("{}"));
     free(fmspc);
+}
+
+static void serve_qe(struct http_conn *conn, const struct http_request *q, const struct pki *from)
+{
+    struct pki_spec set;
+    int status = choose_set(q, &set);
+    if (status == 200)
+        serve(conn, "application/json", "SGX-Enclave-Identity-Issuer-Chain", pki_signer_chain(from),
+              pki_qe_identity(from, &set));
+    else
+        reply_json(conn, status, sim_strdup("{}"));
 }
 
 /* As a PCCS does: hex text. */
@@ -197,8 +241,7 @@ bool intel_handle(struct http_conn *conn, const struct http_request *q)
     else if (!strcmp(q->path, "/tdx/certification/v4/tcb"))
         serve_tcb(conn, q, from);
     else if (!strcmp(q->path, "/tdx/certification/v4/qe/identity"))
-        serve(conn, "application/json", "SGX-Enclave-Identity-Issuer-Chain", pki_signer_chain(from),
-              pki_qe_identity(from, &served));
+        serve_qe(conn, q, from);
     else if (!strcmp(q->path, "/sgx/certification/v4/pckcrl"))
         serve(conn, "application/pkix-crl", "SGX-PCK-CRL-Issuer-Chain", pki_signer_chain(from),
               pki_pck_crl(from));

@@ -96,16 +96,41 @@ static void stop(struct mirror *m)
     close(m->listener);
 }
 
-static bool fetch(const struct mirror *m, const char *tail, struct collateral *out, struct err *err)
+static bool fetch_set(const struct mirror *m, const char *tail, uint32_t evaluation, struct collateral *out,
+                      struct err *err)
 {
     char url[128];
-    const struct collateral_key key = {.fmspc = {0x90, 0xc0, 0x6f, 0, 0, 0x0a}};
+    const struct collateral_key key = {.fmspc = {0x90, 0xc0, 0x6f, 0, 0, 0x0a}, .evaluation = evaluation};
     snprintf(url, sizeof url, "http://127.0.0.1:%u%s", m->port, tail);
     struct collateral_fetch *f = collateral_fetch_new(url, true, err);
     assert_non_null(f);
     bool ok = collateral_fetch(f, &key, out, err);
     collateral_fetch_free(f);
     return ok;
+}
+
+static bool fetch(const struct mirror *m, const char *tail, struct collateral *out, struct err *err)
+{
+    return fetch_set(m, tail, 0, out, err);
+}
+
+/* Only the documents are numbered, and no update goes with a number: Intel's service refuses both together. */
+static void numbered_set(void **state)
+{
+    struct mirror m;
+    struct collateral c;
+    struct err err = {0};
+    collateral_init(&c);
+    start(&m);
+    assert_true(fetch_set(&m, "", 19, &c, &err));
+    stop(&m);
+    assert_string_equal(
+        m.asked[0], "GET /tdx/certification/v4/tcb?fmspc=90c06f00000a&tcbEvaluationDataNumber=19 HTTP/1.1");
+    assert_string_equal(m.asked[1],
+                        "GET /tdx/certification/v4/qe/identity?tcbEvaluationDataNumber=19 HTTP/1.1");
+    assert_string_equal(m.asked[2], "GET /sgx/certification/v4/pckcrl?ca=platform&encoding=der HTTP/1.1");
+    assert_string_equal(m.asked[3], "GET /sgx/certification/v4/rootcacrl HTTP/1.1");
+    collateral_free(&c);
 }
 
 static void requests(void **state)
@@ -161,7 +186,7 @@ static void faults(void **state)
         enum err_kind kind;
     } rows[] = {
         {"unknown FMSPC", BAD("404 Not Found"), NULL, NULL, NULL, ERR_NOT_FOUND},
-        {"retired", BAD("410 Gone"), NULL, NULL, NULL, ERR_UPSTREAM},
+        {"retired", BAD("410 Gone"), NULL, NULL, NULL, ERR_NOT_FOUND},
         {"down", NULL, BAD("503 Busy"), NULL, NULL, ERR_UPSTREAM},
         {"redirect", NULL, NULL,
          "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n", NULL,
@@ -249,8 +274,9 @@ static void wrong_urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),   cmocka_unit_test(old_header), cmocka_unit_test(faults),
-        cmocka_unit_test(no_service), cmocka_unit_test(aborted),    cmocka_unit_test(wrong_urls),
+        cmocka_unit_test(numbered_set), cmocka_unit_test(requests),   cmocka_unit_test(old_header),
+        cmocka_unit_test(faults),       cmocka_unit_test(no_service), cmocka_unit_test(aborted),
+        cmocka_unit_test(wrong_urls),
     };
     return cmocka_run_group_tests_name("collateral fetch", tests, NULL, NULL);
 }

@@ -98,7 +98,7 @@ static void test_damaged_floor(void **state)
         "crl-root -1\n", "crl-root 1 2\n", "a-name-that-is-longer-than-any-we-write 1\n"};
     struct err err = {0};
     struct seen *seen = open_seen(0);
-    struct collateral_key key = {{0}, false};
+    struct collateral_key key = {.processor_ca = false};
     struct attest_floor floor, got = {.root_crl_number = 3};
     char path[128], hash[33];
     for (int i = 0; i < 16; i++) {
@@ -174,7 +174,7 @@ static void test_without_memory(void **state)
 {
     struct seen *seen = open_seen(0);
     struct attest_pin one = made_pin(1);
-    struct collateral_key key = {{0}, false};
+    struct collateral_key key = {.processor_ca = false};
     struct attest_floor floor, got = {.root_crl_number = 3};
     struct err err = {0};
     bool ok = false;
