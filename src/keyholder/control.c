@@ -130,6 +130,11 @@ uint32_t keyholder_control_generation(struct keyholder_control *c)
     return atomic_load(&c->live);
 }
 
+uint32_t keyholder_control_losses(struct keyholder_control *c)
+{
+    return atomic_load(&c->losses);
+}
+
 void keyholder_control_state(struct keyholder_control *c, struct keyholder_state *out)
 {
     pthread_mutex_lock(&c->lock);
@@ -294,6 +299,7 @@ bool keyholder_open(struct keyholder_control *c, const uint8_t model_point[stati
     struct keyipc_message m = {.op = KEYIPC_OPEN};
     memset(out, 0, sizeof *out);
     memcpy(m.u.open.model_point, model_point, POINT_BYTES);
+    uint32_t losses = keyholder_control_losses(c);
     struct keyholder_call *call = run_call(c, &m, err);
     if (call == NULL) {
         return false;
@@ -301,6 +307,7 @@ bool keyholder_open(struct keyholder_control *c, const uint8_t model_point[stati
     struct keyipc_open_answer *answer = &call->answer.u.open_answer;
     out->key.id = answer->key_id;
     out->key.generation = call->generation;
+    out->key.losses = losses;
     memcpy(out->client_point, answer->client_point, POINT_BYTES);
     memcpy(out->response_point, answer->response_point, POINT_BYTES);
     secret_move(&out->request_key, &answer->request_key);

@@ -27,6 +27,7 @@ struct keyholder_options {
 struct keyholder_key {
     uint64_t id;
     uint32_t generation; /* of the keyholder that holds it */
+    uint32_t losses;     /* keyholder_control_losses when it was asked for: with another number it is gone */
 };
 
 struct keyholder_opened {
@@ -61,6 +62,10 @@ bool keyholder_control_wait(struct keyholder_control *control, unsigned timeout_
 void keyholder_control_state(struct keyholder_control *control, struct keyholder_state *out);
 /* Number of the live keyholder, 0 without. A key of another generation is gone. Any thread, no lock. */
 uint32_t keyholder_control_generation(struct keyholder_control *control);
+
+/* How often no token was left that works, and with them all keys. Noticed within LIMIT_KEYHOLDER_STATUS_S, so that a shorter
+ * absence may be missed: then a derivation says ERR_KEY_GONE. Any thread, no lock. */
+uint32_t keyholder_control_losses(struct keyholder_control *control);
 
 /* Blocking, any thread but a loop: a new key pair and the request key for model_point. ERR_TOKEN (absent, failed,
  * no answer within LIMIT_TOKEN_CALL_S), ERR_PIN, ERR_BUSY, ERR_INVALID (the point), ERR_CANCELLED (shutdown);

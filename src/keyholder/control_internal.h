@@ -34,6 +34,7 @@ struct keyholder_control {
     pthread_t thread;
     int wake;                 /* eventfd: the thread looks at everything again */
     atomic_uint live;         /* generation when up, else 0 */
+    atomic_uint losses;       /* of all tokens */
     atomic_llong progress_ns; /* when the token last answered anything */
 
     pthread_mutex_t lock;   /* of all that follows; never held while waiting */

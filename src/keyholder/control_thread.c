@@ -184,6 +184,9 @@ static bool on_own_status(struct keyholder_control *c, const struct keyipc_messa
         static const char *const words[] = {"?", "ready", "not working", "locked out: its PIN is refused"};
         log_info("the token is %s", words[m->u.status_answer.token_state]);
     }
+    if (c->state.token_state == KEYIPC_TOKEN_READY && m->u.status_answer.token_state != KEYIPC_TOKEN_READY) {
+        atomic_fetch_add(&c->losses, 1);
+    }
     if (m->u.status_answer.token_state != KEYIPC_TOKEN_READY) {
         c->status_ns = now + CLOCK_NS_PER_S; /* it may come back: look more often */
     }

@@ -106,7 +106,8 @@ static struct session_entry *find_entry(struct sessions *sessions, const char *m
 bool sessions_usable(const struct sessions *sessions, const struct session *s, int64_t now)
 {
     return s != NULL && now < s->expires_ns &&
-           s->key.generation == keyholder_control_generation(sessions->options.control);
+           s->key.generation == keyholder_control_generation(sessions->options.control) &&
+           s->key.losses == keyholder_control_losses(sessions->options.control);
 }
 
 /* With the lock held: may a handshake of entry begin now? */

@@ -115,7 +115,7 @@ static void opens(void **state)
         assert_int_equal(st.hello.sessions, 4);
         assert_int_equal(st.reason.kind, ERR_NONE);
         keyholder_close(w.control,
-                        (struct keyholder_key){5, o.key.generation + 1}); /* not ours: nothing is sent */
+                        (struct keyholder_key){5, o.key.generation + 1, 0}); /* not ours: nothing is sent */
         keyholder_close(w.control, o.key);
         WAIT_FOR(atomic_load(&w.fake->closes) == 1);
         keyholder_opened_clear(&o);
@@ -199,6 +199,12 @@ static void refusals(void **state)
     assert_int_equal(err.kind, ERR_TOKEN);
     atomic_store(&w.fake->token_state, KEYIPC_TOKEN_READY);
     wait_ready(&w);
+    assert_int_equal(keyholder_control_losses(w.control), 0);
+    atomic_store(&w.fake->token_state, KEYIPC_TOKEN_DOWN); /* now it had keys */
+    WAIT_FOR(keyholder_control_losses(w.control) == 1);
+    atomic_store(&w.fake->token_state, KEYIPC_TOKEN_READY);
+    wait_ready(&w);
+    assert_int_equal(keyholder_control_losses(w.control), 1);
     end(&w);
 }
 

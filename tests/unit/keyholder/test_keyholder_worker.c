@@ -66,7 +66,7 @@ static void get_ready(struct world *w)
     if (!keyholder_control_wait(w->control, 5000, &err)) {
         fail_msg("%s", err.message);
     }
-    w->key = (struct keyholder_key){1000, keyholder_control_generation(w->control)};
+    w->key = (struct keyholder_key){1000, keyholder_control_generation(w->control), 0};
 }
 
 static struct world set_up(bool channel, uint32_t call_ms)

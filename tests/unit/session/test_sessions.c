@@ -21,7 +21,7 @@
 #include "session/budget.h"
 #include "session/sessions.h"
 
-static atomic_uint generation = 1;
+static atomic_uint generation = 1, losses;
 static atomic_int opened, closed, attested, fetched;
 static atomic_int attest_ms, attest_kind;
 
@@ -36,6 +36,7 @@ bool keyholder_open(struct keyholder_control *control, const uint8_t model_point
     memset(out, 0, sizeof *out);
     out->key.id = (uint64_t)atomic_fetch_add(&opened, 1) + 1;
     out->key.generation = atomic_load(&generation);
+    out->key.losses = atomic_load(&losses);
     memset(out->client_point, 4, POINT_BYTES);
     return secret_new(&out->request_key, 32, err);
 }
@@ -53,6 +54,11 @@ void keyholder_close(struct keyholder_control *control, struct keyholder_key key
 uint32_t keyholder_control_generation(struct keyholder_control *control)
 {
     return atomic_load(&generation);
+}
+
+uint32_t keyholder_control_losses(struct keyholder_control *control)
+{
+    return atomic_load(&losses);
 }
 
 static void pause_ms(int ms)
@@ -281,6 +287,24 @@ static void test_dead_keyholder_ends_sessions(void **state)
     unmake(&f);
 }
 
+/* The token was away, and its keys are gone: no request is spent to find that out, nor the budget of forced re-keyings. */
+static void test_lost_token_ends_sessions(void **state)
+{
+    struct fixture f = make(3600000);
+    struct err err = {0};
+    for (int i = 0; i < 2 * LIMIT_REKEYS_PER_10_MIN; i++) {
+        struct session *old = acquire(&f, &err);
+        assert_non_null(old);
+        atomic_fetch_add(&losses, 1);
+        struct session *new = acquire(&f, &err);
+        assert_non_null(new);
+        assert_ptr_not_equal(old, new);
+        session_unref(old);
+        session_unref(new);
+    }
+    unmake(&f);
+}
+
 static void test_cancelled_waits(void **state)
 {
     struct fixture f = make(3600000);
@@ -407,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_rotation_in_the_background),
         cmocka_unit_test(test_forced_rekeys_are_limited),
         cmocka_unit_test(test_dead_keyholder_ends_sessions),
+        cmocka_unit_test(test_lost_token_ends_sessions),
         cmocka_unit_test(test_cancelled_waits),
         cmocka_unit_test(test_waiters_at_the_end),
         cmocka_unit_test(test_catalogue),
