@@ -84,7 +84,7 @@ static void wait_ready(struct world *w)
 }
 
 #define WAIT_FOR(condition)                                                                                  \
-    for (int64_t limit_ns = clock_boot_ns() + 5 * CLOCK_NS_PER_S; !(condition);) {                           \
+    for (int64_t limit_ns = clock_boot_ns() + 20 * CLOCK_NS_PER_S; !(condition);) {                          \
         assert_true(clock_boot_ns() < limit_ns);                                                             \
         fake_sleep_ms(5);                                                                                    \
     }
