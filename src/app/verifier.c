@@ -254,9 +254,10 @@ bool verifier_verify(struct verifier *v, const char *model, struct verification 
     if (!verifier_judge(v, model, out, err)) {
         return false;
     }
-    log_debug("%s: evidence in %lld ms, judged in %lld ms, collateral %s", model,
-              (long long)((fetched - begun) / CLOCK_NS_PER_MS),
-              (long long)((clock_boot_ns() - fetched) / CLOCK_NS_PER_MS), origins[out->got.origin]);
+    log_debug("%s: evidence in %lld us, collateral %s in %lld us, judged in %lld us", model,
+              (long long)((fetched - begun) / 1000), origins[out->got.origin],
+              (long long)(out->collateral_ns / 1000),
+              (long long)((clock_boot_ns() - fetched - out->collateral_ns) / 1000));
     verifier_note(v, model, &out->verdict);
     keep(v, model, out);
     return verifier_first_use(v, model, out, err);

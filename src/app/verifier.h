@@ -19,7 +19,8 @@ struct verification {
     uint8_t nonce[ATTEST_NONCE_BYTES];
     struct buf body; /* as the provider sent it */
     struct collateral_got got;
-    struct nras_got nras; /* what NVIDIA's service said, when it was asked */
+    struct nras_got nras;  /* what NVIDIA's service said, when it was asked */
+    int64_t collateral_ns; /* of the time: to get the collateral */
 };
 
 /* config and upstream outlive it. ERR_CONFIG for an unreadable policy, root or --collateral; ERR_IO when the state

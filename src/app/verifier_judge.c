@@ -124,7 +124,9 @@ static bool judge(struct verifier *v, const char *model, struct verification *ou
     /* A body without a quote that names its platform is refused for that, with or without collateral. */
     bool known = attest_collateral_key(&input, &key, &ignored);
     if (known) {
+        int64_t begun = clock_boot_ns();
         collateral_source_get(v->source, &key, now, false, &out->got);
+        out->collateral_ns = clock_boot_ns() - begun;
     }
     if (!judge_once(v, out, &input, policy, known ? &key : NULL, now, &try_other, err)) {
         return false;

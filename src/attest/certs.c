@@ -6,9 +6,11 @@
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
+#include "attest/proven.h"
 #include "base/hex.h"
 #include "base/mem.h"
 
@@ -54,6 +56,48 @@ static bool next_der(struct text *t, char *base64, uint8_t *der, size_t cap, siz
     return skip_word(t, end_line) && digits % 4 == 0 && base64_decode(der, cap, len, base64, digits, false);
 }
 
+#define PARSED_MAX 32
+
+/* OpenSSL 3.0 takes a tenth of a millisecond to make a key of a certificate. CAs and signers come again with every quote:
+ * one that was parsed is handed out again for exactly the same bytes. Nothing is remembered of its validity. */
+static struct {
+    pthread_mutex_t lock;
+    struct {
+        uint8_t sha256[SHA256_BYTES];
+        X509 *cert; /* a reference of the table's own */
+    } entry[PARSED_MAX];
+    size_t count, next;
+} parsed = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static X509 *parsed_find(const uint8_t sha256[static SHA256_BYTES])
+{
+    X509 *cert = NULL;
+    pthread_mutex_lock(&parsed.lock);
+    for (size_t i = 0; i < parsed.count && cert == NULL; i++) {
+        if (memcmp(parsed.entry[i].sha256, sha256, SHA256_BYTES) == 0 &&
+            X509_up_ref(parsed.entry[i].cert) == 1) {
+            cert = parsed.entry[i].cert;
+        }
+    }
+    pthread_mutex_unlock(&parsed.lock);
+    return cert;
+}
+
+static void parsed_keep(const uint8_t sha256[static SHA256_BYTES], X509 *cert)
+{
+    if (X509_up_ref(cert) != 1) {
+        return;
+    }
+    pthread_mutex_lock(&parsed.lock);
+    X509 *old = parsed.entry[parsed.next].cert;
+    memcpy(parsed.entry[parsed.next].sha256, sha256, SHA256_BYTES);
+    parsed.entry[parsed.next].cert = cert;
+    parsed.next = (parsed.next + 1) % PARSED_MAX;
+    parsed.count += parsed.count < PARSED_MAX;
+    pthread_mutex_unlock(&parsed.lock);
+    X509_free(old);
+}
+
 /* A certificate that is exactly the DER it came in. */
 static X509 *cert_of_der(const uint8_t *der, size_t len)
 {
@@ -67,6 +111,20 @@ static X509 *cert_of_der(const uint8_t *der, size_t len)
     }
     OPENSSL_free(again);
     ERR_clear_error();
+    return cert;
+}
+
+/* recurs: a CA's or a signer's, which is worth keeping. */
+static X509 *cert_get(const uint8_t *der, size_t len, bool recurs)
+{
+    uint8_t sha256[SHA256_BYTES];
+    if (!recurs || !hash_sha256(sha256, der, len)) {
+        return cert_of_der(der, len);
+    }
+    X509 *cert = parsed_find(sha256);
+    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL) {
+        parsed_keep(sha256, cert);
+    }
     return cert;
 }
 
@@ -93,7 +151,7 @@ bool certs_parse(struct certs *out, const char *pem, size_t len, size_t count, s
             err_set(err, ERR_INVALID, "certificate %zu of %zu is not there as PEM", i + 1, count);
             goto out;
         }
-        out->cert[i] = cert_of_der(der, der_len);
+        out->cert[i] = cert_get(der, der_len, count - i <= 2);
         if (out->cert[i] == NULL) {
             err_set(err, ERR_INVALID, "certificate %zu of %zu is no X.509 in DER", i + 1, count);
             goto out;
@@ -175,7 +233,7 @@ bool certs_crl_parse(struct certs_crl *out, const uint8_t *der, size_t len, stru
         err_set(err, ERR_INVALID, "has no number");
         goto out;
     }
-    ok = true;
+    ok = hash_sha256(out->sha256, der, len) || err_set(err, ERR_CRYPTO, "SHA-256 failed");
 out:
     ASN1_INTEGER_free(number);
     ERR_clear_error();
@@ -196,8 +254,20 @@ bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *
     if (X509_NAME_cmp(X509_CRL_get_issuer(crl->crl), X509_get_subject_name(issuer)) != 0) {
         return err_set(err, ERR_INVALID, "comes from another issuer");
     }
+    uint8_t key[P256_KEY_BYTES];
+    const struct proven_part parts[] = {{"CRL", 3}, {key, sizeof key}, {crl->sha256, sizeof crl->sha256}};
+    struct proven name;
+    struct err ignored = {0};
+    bool named = ecdsa_key(ECDSA_P256, issuer, key, &ignored) &&
+                 proven_name(&name, parts, sizeof parts / sizeof parts[0]);
+    if (named && proven_has(&name)) {
+        return true;
+    }
     bool ok = X509_CRL_verify(crl->crl, X509_get0_pubkey(issuer)) == 1;
     ERR_clear_error();
+    if (ok && named) {
+        proven_add(&name);
+    }
     return ok || err_set(err, ERR_INVALID, "is not signed by its issuer");
 }
 

@@ -9,6 +9,7 @@
 #include "attest/ecdsa.h"
 #include "attest/root.h"
 #include "base/err.h"
+#include "crypto/hash.h"
 
 #define CERTS_MAX 5 /* of one chain: three of Intel's, five of NVIDIA's */
 
@@ -40,6 +41,7 @@ struct certs_crl {
     X509_CRL *crl;
     int64_t from, until;
     uint64_t number;
+    uint8_t sha256[SHA256_BYTES]; /* of its DER */
 };
 
 /* DER. Refuses one without nextUpdate or number, and another signature algorithm than ecdsa-with-SHA256. */

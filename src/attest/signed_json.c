@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "attest/proven.h"
 #include "attest/verdict.h"
 #include "base/hex.h"
 
@@ -34,10 +35,20 @@ void signed_json_free(struct signed_json *s)
 bool signed_json_verify(const struct signed_json *s, const uint8_t key[static P256_KEY_BYTES],
                         struct err *err)
 {
-    bool valid;
-    if (!ecdsa_verify(ECDSA_P256, &valid, key, s->signature, s->doc.text + s->value->start,
-                      s->value->end - s->value->start, err)) {
+    const char *bytes = s->doc.text + s->value->start;
+    size_t len = s->value->end - s->value->start;
+    const struct proven_part parts[] = {
+        {"signed JSON", 11}, {key, P256_KEY_BYTES}, {s->signature, sizeof s->signature}, {bytes, len}};
+    struct proven name;
+    bool valid, named = proven_name(&name, parts, sizeof parts / sizeof parts[0]);
+    if (named && proven_has(&name)) {
+        return true;
+    }
+    if (!ecdsa_verify(ECDSA_P256, &valid, key, s->signature, bytes, len, err)) {
         return false;
+    }
+    if (valid && named) {
+        proven_add(&name);
     }
     return valid || err_set(err, ERR_INVALID, "Intel's signature does not cover these bytes");
 }

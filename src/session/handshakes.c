@@ -77,10 +77,14 @@ static struct session *make_session(struct sessions *sessions, const char *model
     memset(&evidence, 0, sizeof evidence);
     /* The token first: an attestation that no key can use would be wasted budget. */
     if (!keyholder_control_wait(o->control, KEYHOLDER_WAIT_MS, err) ||
-        !o->attest(o->arg, model, &evidence, err) ||
-        !keyholder_open(o->control, evidence.model_point, &opened, err)) {
+        !o->attest(o->arg, model, &evidence, err)) {
         return NULL;
     }
+    int64_t begun = clock_boot_ns();
+    if (!keyholder_open(o->control, evidence.model_point, &opened, err)) {
+        return NULL;
+    }
+    log_debug("%s: key pair opened in %lld us", model, (long long)((clock_boot_ns() - begun) / 1000));
     struct session *s = session_build(o, model, &evidence, &opened, err);
     if (s == NULL) {
         keyholder_close(o->control, opened.key);

@@ -7,11 +7,12 @@ import platform
 import subprocess
 import sys
 
+import attest
 import custody
 import speed
 from rig import Rig
 
-PARTS = {**speed.PARTS, **custody.PARTS}
+PARTS = {**speed.PARTS, **custody.PARTS, **attest.PARTS}
 
 
 def version(*argv):
