@@ -19,6 +19,7 @@
 struct saved {
     struct buf body, quote, nras, nras_keys;
     struct nras_evidence said;
+    char model[LIMIT_MODEL_ID_BYTES + 1];
     struct collateral collateral;
     struct attest_policy policy;
     struct attest_root *root;
@@ -67,6 +68,41 @@ static bool load_root(struct saved *s, const char *path, struct err *err)
     return ok;
 }
 
+/* Whose evidence it is, as `attest --save` noted it. Without that only pins of every model count. */
+static bool load_model(struct saved *s, const char *folder, struct err *err)
+{
+    char path[PATH_MAX];
+    struct buf text;
+    buf_init(&text, LIMIT_MODEL_ID_BYTES + 2);
+    bool ok = snprintf(path, sizeof path, "%s/model.txt", folder) < (int)sizeof path;
+    if (!ok || access(path, F_OK) != 0) {
+        return true;
+    }
+    ok = text_read_file(&text, path, err);
+    const char *model = ok ? buf_cstr(&text) : NULL;
+    if (model != NULL) {
+        size_t len = strcspn(model, "\r\n");
+        len = len <= LIMIT_MODEL_ID_BYTES ? len : LIMIT_MODEL_ID_BYTES;
+        memcpy(s->model, model, len);
+        s->model[len] = '\0';
+        s->input.model = s->model;
+    }
+    buf_free(&text);
+    return ok;
+}
+
+/* Nothing is pinned here: what a policy lists counts, and a policy that lists nothing says nothing of pins. */
+static bool load_policy(struct saved *s, const char *path, struct err *err)
+{
+    if (!policy_load(&s->policy, path, err)) {
+        return false;
+    }
+    if (s->policy.pins == POLICY_PINS_FIRST_USE) {
+        s->policy.pins = s->policy.accepted_count > 0 ? POLICY_PINS_POLICY : POLICY_PINS_OFF;
+    }
+    return true;
+}
+
 static bool load_collateral(struct saved *s, const struct config *config, const char *folder, struct err *err)
 {
     if (config->collateral == NULL) {
@@ -103,7 +139,7 @@ static bool read_options(struct saved *s, const struct config *config, struct er
         s->input.nonce = s->nonce;
     }
     if (config->policy != NULL) {
-        return policy_load(&s->policy, config->policy, err);
+        return load_policy(s, config->policy, err);
     }
     s->policy.pins = POLICY_PINS_OFF;
     return true;
@@ -112,7 +148,7 @@ static bool read_options(struct saved *s, const struct config *config, struct er
 static bool load(struct saved *s, const struct config *config, struct err *err)
 {
     const char *folder = config->words[0];
-    if (!read_options(s, config, err) || !load_evidence(s, folder, err) ||
+    if (!read_options(s, config, err) || !load_evidence(s, folder, err) || !load_model(s, folder, err) ||
         !load_collateral(s, config, folder, err) ||
         (config->root != NULL && !load_root(s, config->root, err))) {
         return false;

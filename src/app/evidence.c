@@ -33,8 +33,15 @@ static bool write_quote(const char *folder, const struct verification *v, struct
     struct attest_body body;
     struct err ignored = {0};
     body_init(&body);
-    bool ok = !body_parse(&body, (const char *)v->body.data, v->body.len, &ignored) ||
-              write_file(folder, "quote.bin", body.quote.data, body.quote.len, err);
+    bool ok = true;
+    if (body_parse(&body, (const char *)v->body.data, v->body.len, &ignored)) {
+        ok = write_file(folder, "quote.bin", body.quote.data, body.quote.len, err);
+    } else {
+        char path[PATH_MAX];
+        if (snprintf(path, sizeof path, "%s/quote.bin", folder) < (int)sizeof path) {
+            unlink(path);
+        }
+    }
     body_free(&body);
     return ok;
 }
@@ -45,7 +52,8 @@ static bool write_texts(const char *folder, const char *model, const struct veri
     struct buf text;
     buf_init(&text, VERDICT_BYTES_MAX);
     hex_str(nonce, v->nonce, sizeof v->nonce);
-    bool ok = write_file(folder, "nonce.txt", nonce, strlen(nonce), err) &&
+    bool ok = write_file(folder, "model.txt", model, strlen(model), err) &&
+              write_file(folder, "nonce.txt", nonce, strlen(nonce), err) &&
               verdict_to_json(&v->verdict, &text, err) && buf_append_byte(&text, '\n') &&
               write_file(folder, "verdict.json", text.data, text.len, err);
     buf_reset(&text);
@@ -90,8 +98,7 @@ bool evidence_save(const char *folder, const char *model, const struct verificat
         return err_errno(err, ERR_IO, errno, "cannot make the folder %s", folder);
     }
     return write_file(folder, "attestation.json", v->body.data, v->body.len, err) &&
-           write_quote(folder, v, err) &&
-           (v->got.origin == COLLATERAL_NONE || collateral_save_folder(&v->got.collateral, folder, err)) &&
+           write_quote(folder, v, err) && collateral_save_folder(&v->got.collateral, folder, err) &&
            write_nras(folder, &v->nras, err) && write_texts(folder, model, v, err);
 }
 

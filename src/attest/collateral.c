@@ -161,7 +161,9 @@ bool collateral_save_folder(const struct collateral *c, const char *path, struct
         if (snprintf(file, sizeof file, "%s/%s", path, items[i].name) >= (int)sizeof file) {
             return err_set(err, ERR_INVALID, "the folder's path is too long");
         }
-        if (data->len > 0 && !text_write_file_atomic(file, data->data, data->len, err)) {
+        if (data->len == 0) {
+            unlink(file); /* what is not in this set must not be taken for part of it */
+        } else if (!text_write_file_atomic(file, data->data, data->len, err)) {
             return false;
         }
     }

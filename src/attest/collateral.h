@@ -33,7 +33,7 @@ void collateral_free(struct collateral *c);
 /* The folder layout of interface.md ("verify PATH"). ERR_NOT_FOUND when the folder has no collateral at all, ERR_IO or
  * ERR_INVALID when it is incomplete. */
 bool collateral_load_folder(struct collateral *c, const char *path, struct err *err) MUST_CHECK;
-/* Writes that layout into an existing folder. */
+/* Writes that layout into an existing folder; files of pieces that c has not are removed. */
 bool collateral_save_folder(const struct collateral *c, const char *path, struct err *err) MUST_CHECK;
 /* One JSON object with the members that interface.md names for --collateral FILE (CRLs as hex). */
 bool collateral_parse_json(struct collateral *c, const char *text, size_t len, struct err *err) MUST_CHECK;

@@ -188,7 +188,12 @@ static void judge(struct attest_verdict *v, const struct attest_policy *policy, 
         verdict_add(v, "pins", CHECK_PASS, enforced, "the guest's software is the pinned one (%s)",
                     m->exact->label);
     } else if (m->candidates == 0 && policy->pins == POLICY_PINS_POLICY) {
-        verdict_fail(v, "pins", "the policy (pins = policy) lists nothing for this model");
+        verdict_fail(
+            v, "pins",
+            seen->model[0] != '\0'
+                ? "the policy (pins = policy) lists nothing for this model"
+                : "the policy (pins = policy) lists nothing for every model (*), and the evidence does "
+                  "not say whose it is (model.txt)");
     } else if (m->candidates == 0) {
         v->pin_new = true;
         verdict_add(
@@ -210,7 +215,7 @@ void pins_check(struct attest_verdict *v, const struct attest_policy *policy, co
 
     v->level = v->quote_verified && v->guest.log_replayed ? ATTEST_LEVEL_1 : ATTEST_LEVEL_NONE;
     if (policy->pins == POLICY_PINS_OFF) {
-        verdict_add(v, "pins", CHECK_NOT_APPLICABLE, true, "pins are judged only by a policy");
+        verdict_add(v, "pins", CHECK_NOT_APPLICABLE, true, "no policy lists pins to judge by");
         return;
     }
     if (!pins_from_verdict(&seen, v, model != NULL ? model : "")) {

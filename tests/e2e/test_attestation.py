@@ -231,6 +231,36 @@ def test_accepted_out_of_date_by_policy(start_proxy, sim, tmp_path):
     assert "WARNING" in proxy.log() and "OutOfDate" in proxy.log()
 
 
+def test_saved_evidence_by_its_own_policy(attest, command, sim, tmp_path):
+    """attest --save and --write-policy belong together: verify knows whose evidence it is, and pins nothing by itself."""
+    saved, policy, other = tmp_path / "saved", tmp_path / "policy.ini", tmp_path / "other.ini"
+    assert attest("--save", saved, "--write-policy", policy).returncode == 0
+    judge = ["verify", saved, "--json", "--root", sim.root, "--nonce", (saved / "nonce.txt").read_text()]
+
+    def pins(path):
+        run = command(*judge, "--policy", path, upstream=False)
+        report = report_of(run)
+        return run.returncode, report["level"], [c for c in report["checks"] if c["id"] == "pins"][0]
+
+    code, level, check = pins(policy)
+    assert code == 0 and level == "L3", check
+    other.write_text("[tcb]\nmin_evaluation = 1\n")
+    code, level, check = pins(other)
+    assert code == 0 and check["result"] == "not-applicable" and "first use" not in check["detail"], check
+    text = policy.read_text()
+    at = text.index("mrtd = ") + 7
+    other.write_text(text[:at] + "1111" + text[at + 4:])
+    code, level, check = pins(other)
+    assert code == 1 and "MRTD pinned 1111" in check["detail"]
+    (saved / "model.txt").unlink()
+    code, level, check = pins(policy)
+    assert code == 1 and "whose it is" in check["detail"], check
+    # A later set in the same folder leaves nothing of the earlier one.
+    sim.fault("attestation", "body-invalid")
+    assert attest("--save", saved).returncode == 1
+    assert not (saved / "quote.bin").exists() and not (saved / "tcb_info.json").exists()
+
+
 def test_numbered_set_of_the_policy(attest, start_proxy, sim, tmp_path):
     """A TCB recovery: by the set in force the machine is OutOfDate, by the one that the policy names it is not."""
     policy = tmp_path / "policy.ini"

@@ -87,7 +87,8 @@ static void saved(void **state)
     expect_file(folder, "README.txt", "--at 1790000000 --nonce abab");
     assert_int_equal(stat(folder, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
-    assert_int_equal(entries(folder), 4);
+    expect_file(folder, "model.txt", "m\n");
+    assert_int_equal(entries(folder), 5);
 }
 
 static void kept(void **state)
