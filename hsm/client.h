@@ -19,12 +19,13 @@ struct held_key {
     struct secret
         scalar;        /* of response_point with session custody; else empty: the token's private_key is it */
     int64_t expires_s; /* clock_boot_s */
-    uint64_t derives;
-    uint32_t running;       /* derives that are queued or run: it is not destroyed before they end */
-    bool closing;           /* no new derive */
-    bool destroying;        /* its job is with the pool */
-    uint64_t closed_by;     /* connection that awaits the answer to CLOSE, 0 none */
-    uint32_t close_request; /* its request id */
+    uint64_t derives, recorded; /* recorded: as the custody log has it */
+    const char *ending;         /* why it ends, once it is closing */
+    uint32_t running;           /* derives that are queued or run: it is not destroyed before they end */
+    bool closing;               /* no new derive */
+    bool destroying;            /* its job is with the pool */
+    uint64_t closed_by;         /* connection that awaits the answer to CLOSE, 0 none */
+    uint32_t close_request;     /* its request id */
 };
 
 struct client {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "hsm/forked.h"
+#include "hsm/record.h"
 
 #define READ_BYTES 16384
 #define HELLO_S 10
@@ -36,6 +37,7 @@ struct connection *connection_new(int fd, uint64_t id, struct err *err)
     c->id = id;
     c->pid = peer.pid;
     c->uid = peer.uid;
+    c->gid = peer.gid;
     c->hello_due_s = clock_boot_s() + HELLO_S;
     buf_init(&c->in, CONNECTION_IN_BYTES);
     buf_init(&c->out, CONNECTION_OUT_BYTES);
@@ -97,6 +99,7 @@ void connection_cut(struct connection *c, const char *why)
     if (c->state != CONNECTION_DEAD) {
         log_warn("connection %llu (pid %ld, uid %lu) is cut: %s", (unsigned long long)c->id, (long)c->pid,
                  (unsigned long)c->uid, why);
+        record_stranger(c->pid, c->uid, c->gid, why);
         c->state = CONNECTION_DEAD;
     }
 }

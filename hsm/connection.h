@@ -24,6 +24,7 @@ struct connection {
     uint64_t id; /* counts up, never 0 */
     pid_t pid;   /* of the peer, when it connected: for the log */
     uid_t uid;
+    gid_t gid;
     enum connection_state state;
     uint8_t role;
     struct client *client;     /* READY */

@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hsm/audit.h"
+#include "hsm/record.h"
 #include "hsm/server_private.h"
 #include "hsm/session_key.h"
 
@@ -33,6 +35,7 @@ static void on_hello(struct server *s, struct connection *c, const struct keyipc
         }
         log_info("client %llu: pid %ld, uid %lu", (unsigned long long)client->id, (long)c->pid,
                  (unsigned long)c->uid);
+        record_client(c, client);
         welcome(s, c, client, m->request_id);
         handlers_join_waiting(s);
         return;
@@ -78,6 +81,9 @@ static struct job *new_job(struct connection *c, enum job_type type, const struc
 
 static bool open_key(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
 {
+    if (!audit_admits(err)) {
+        return false;
+    }
     if (!point_valid(m->u.open.model_point)) {
         return err_set(err, ERR_INVALID, "the model's key is not a point of secp256k1");
     }
@@ -174,7 +180,7 @@ static bool derive(struct server *s, struct connection *c, const struct keyipc_m
 {
     const uint8_t *point = m->u.derive.server_point;
     struct held_key *key = usable_key(s, c, m->u.derive.key_id, err);
-    if (key == NULL) {
+    if (key == NULL || !audit_admits(err)) {
         return false;
     }
     if (!point_valid(point)) {
@@ -193,7 +199,7 @@ static bool derive(struct server *s, struct connection *c, const struct keyipc_m
     if (s->options->max_derives != 0 && key->derives >= s->options->max_derives) {
         log_info("a key of client %llu has done its %llu derivations", (unsigned long long)c->client->id,
                  (unsigned long long)key->derives);
-        results_close_key(s, c->client, key);
+        results_close_key(s, c->client, key, "its number of uses");
     }
     return true;
 }
@@ -219,7 +225,7 @@ static bool close_key(struct server *s, struct connection *c, const struct keyip
     key->closed_by = c->id;
     key->close_request = m->request_id;
     c->pending++;
-    results_close_key(s, c->client, key);
+    results_close_key(s, c->client, key, "its client asked");
     return true;
 }
 
@@ -237,13 +243,24 @@ static void put_tokens(const struct server *s, struct keyipc_status_answer *out)
     }
 }
 
+static void put_audit(struct keyipc_status_answer *out)
+{
+    struct audit_state log;
+    audit_state(&log);
+    out->audit_state = (uint8_t)log.state;
+    out->audit_lines = log.head.seq;
+    out->audit_lost = log.lost;
+    memcpy(out->audit_head, log.head.hash, sizeof out->audit_head);
+}
+
 static bool status(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)
 {
     struct keyipc_message answer = {.op = KEYIPC_STATUS | KEYIPC_ANSWER, .request_id = m->request_id};
     struct keyipc_status_answer *out = &answer.u.status_answer;
     struct pool_state state;
     units_state(s->units, s->unit_count, &state);
-    out->token_state = (uint8_t)state.token;
+    bool admits = audit_admits(&(struct err){0});
+    out->token_state = (uint8_t)(admits || state.token == KEYIPC_TOKEN_PIN ? state.token : KEYIPC_TOKEN_DOWN);
     out->custody = c->client->custody;
     out->keys_live = (uint32_t)s->clients.keys;
     out->queue = (uint32_t)state.queued;
@@ -252,6 +269,7 @@ static bool status(struct server *s, struct connection *c, const struct keyipc_m
     out->failures = state.failures;
     /* Streams wait for the token only where it derives for each chunk. */
     out->derive_ns = c->client->custody == KEYIPC_CUSTODY_TOKEN ? (uint64_t)state.derive_ns : 0;
+    put_audit(out);
     put_tokens(s, out);
     memcpy(out->times, state.times, sizeof out->times);
     out->times[KEYIPC_TIMED_SOFTWARE] = s->software;
@@ -261,10 +279,11 @@ static bool status(struct server *s, struct connection *c, const struct keyipc_m
 
 static const struct {
     uint8_t op;
+    const char *name;
     bool (*handle)(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err);
 } handlers[] = {
-    {KEYIPC_OPEN, open_key},   {KEYIPC_DERIVE, derive}, {KEYIPC_CANCEL, cancel},
-    {KEYIPC_CLOSE, close_key}, {KEYIPC_STATUS, status},
+    {KEYIPC_OPEN, "OPEN", open_key},    {KEYIPC_DERIVE, "DERIVE", derive}, {KEYIPC_CANCEL, "CANCEL", cancel},
+    {KEYIPC_CLOSE, "CLOSE", close_key}, {KEYIPC_STATUS, "STATUS", status},
 };
 
 static void handle(struct server *s, struct connection *c, const struct keyipc_message *m)
@@ -280,6 +299,7 @@ static void handle(struct server *s, struct connection *c, const struct keyipc_m
     }
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (handlers[i].op == m->op && !handlers[i].handle(s, c, m, &err)) {
+            record_refusal(c->client->id, handlers[i].name, &err);
             connection_answer_error(c, m->request_id, &err);
         }
     }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hsm/audit.h"
 #include "hsm/ckr.h"
 #include "hsm/derive.h"
 #include "hsm/device.h"
@@ -182,6 +183,34 @@ static CK_RV clean_up(struct token *t, const struct key_set *set, CK_RV rv)
     return CKR_DEVICE_MEMORY;
 }
 
+/* On the disk before the key is used. */
+static bool record_created(const struct token *t, const struct key_pair *pair, const struct key_attributes *a,
+                           struct err *err)
+{
+    struct audit_text point, label;
+    audit_event("key_created",
+                ",\"key\":%s,\"token\":%s,\"attributes\":{\"token\":%s,\"sensitive\":%s,"
+                "\"always_sensitive\":%s,\"extractable\":%s,\"never_extractable\":%s,\"local\":%s}",
+                audit_point(&point, pair->point), audit_quote(&label, t->found.label), audit_flag(a->token),
+                audit_flag(a->sensitive), audit_flag(a->always_sensitive), audit_flag(a->extractable),
+                audit_flag(a->never_extractable), audit_flag(a->local));
+    return audit_flush(LIMIT_AUDIT_S * 1000, err);
+}
+
+static void record_rejected(const struct key_pair *pair, const struct err *err)
+{
+    struct audit_text point, why;
+    audit_event("key_rejected", ",\"key\":%s,\"why\":%s", audit_point(&point, pair->point),
+                audit_quote(&why, err->message));
+}
+
+/* gone -1: nobody asked the token. */
+static void record_end(const char *event, const struct key_pair *pair, int gone)
+{
+    struct audit_text point;
+    audit_event(event, ",\"key\":%s,\"gone\":%s", audit_point(&point, pair->point), audit_flag(gone));
+}
+
 bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
                   struct key_attributes *attributes, CK_RV *rv, struct err *err)
 {
@@ -206,11 +235,15 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
         return explain_generate(t, *rv, err);
     }
     set->pairs[set->count++] = pair;
-    if (!check_pair(t, &pair, &read, rv, err)) {
+    bool good = check_pair(t, &pair, &read, rv, err);
+    set->pairs[set->count - 1] = pair;
+    if (!good) {
+        record_rejected(&pair, err);
+    }
+    if (!good || !record_created(t, &pair, &read, err)) {
         key_destroy(t, set, pair.private_key);
         return false;
     }
-    set->pairs[set->count - 1] = pair;
     t->token_objects = t->token_objects || read.token == 1;
     if (attributes != NULL) {
         *attributes = read;
@@ -229,7 +262,9 @@ bool key_destroy(struct token *t, struct key_set *set, CK_OBJECT_HANDLE private_
         set->pairs[i] = set->pairs[--set->count];
         CK_RV rv = module_destroy(t->module, t->session, pair.private_key);
         module_destroy(t->module, t->session, pair.public_key);
-        if (rv != CKR_OK && ckr_class(rv) != CKR_CLASS_KEY) {
+        bool gone = rv == CKR_OK || ckr_class(rv) == CKR_CLASS_KEY;
+        record_end("key_destroyed", &pair, gone);
+        if (!gone) {
             log_error(
                 "a key pair could not be destroyed (%s); what is left of it is swept at the next chance",
                 ckr_name(rv));
@@ -249,6 +284,9 @@ void key_destroy_all(struct token *t, struct key_set *set)
 
 void key_forget_all(struct key_set *set)
 {
+    for (size_t i = 0; i < set->count; i++) {
+        record_end("key_lost", &set->pairs[i], -1);
+    }
     memset(set, 0, sizeof *set);
 }
 
@@ -288,7 +326,10 @@ size_t key_sweep(struct token *t, const struct key_set *set, const char *label)
     size_t swept = sweep_class(t, set, label, CKO_PRIVATE_KEY);
     swept += sweep_class(t, set, label, CKO_PUBLIC_KEY);
     if (swept > 0) {
+        struct audit_text name, owner;
         log_warn("removed %zu left-over objects of ours from \"%s\"", swept, t->found.label);
+        audit_event("swept", ",\"token\":%s,\"label\":%s,\"objects\":%zu", audit_quote(&name, t->found.label),
+                    audit_quote(&owner, label), swept);
     }
     return swept;
 }

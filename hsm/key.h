@@ -38,7 +38,7 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
  * first). False when the private half may still exist. */
 bool key_destroy(struct token *t, struct key_set *set, CK_OBJECT_HANDLE private_key);
 void key_destroy_all(struct token *t, struct key_set *set);
-/* Forgets the set without a call: the session that made them is gone. */
+/* Forgets the set without a call: the session that made them is gone, or they are swept after the next login. */
 void key_forget_all(struct key_set *set);
 /* Destroys every object on the token that has label and is not in set; returns how many. */
 size_t key_sweep(struct token *t, const struct key_set *set, const char *label);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "hsm/forked.h"
+#include "hsm/record.h"
 #include "keyipc/start.h"
 
 #define BACKLOG 64
@@ -122,6 +123,7 @@ int listen_accept(const struct server_options *options, int fd)
         }
         log_warn("refused a connection of pid %ld, uid %lu: not an allowed client", (long)peer.pid,
                  (unsigned long)peer.uid);
+        record_stranger(peer.pid, peer.uid, peer.gid, "not an allowed client");
         close(accepted);
     }
 }

@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "hsm/check.h"
 #include "hsm/forked.h"
+#include "hsm/record.h"
 #include "hsm/selftest.h"
 #include "hsm/watchdog.h"
 #include "keyipc/start.h"
@@ -131,13 +132,14 @@ static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *
     }
     forked_close(o->server.channel);
     return forked_init(err) && take_signals(o, err) && secret_heap_init(err) &&
-           watchdog_start(o->token_timeout_s, NULL, err);
+           watchdog_start(o->token_timeout_s, record_hang, err);
 }
 
 static bool serve(struct options *o, struct err *err)
 {
     static struct unit units[KEYIPC_TOKENS_MAX];
     static struct instance instance;
+    struct audit_text why;
     size_t count = 0;
     if (o->server.custody == KEYIPC_CUSTODY_SESSION) {
         log_warn("custody session: the token makes and roots each session's key; what opens its answers "
@@ -146,9 +148,15 @@ static bool serve(struct options *o, struct err *err)
     } else {
         log_info("custody token: every operation with a private key happens in the token");
     }
-    bool ok = selftest_vector(err) && units_open(units, &count, &o->token, &instance, err) &&
-              server_run(&o->server, units, count, o->threads, report_ready, err);
+    bool ok = audit_open(&o->audit, err) && instance_take(&instance, o->token.state_dir, err);
+    if (ok) {
+        record_start(o, &instance);
+    }
+    ok = ok && selftest_vector(err) && units_open(units, &count, &o->token, &instance, err) &&
+         server_run(&o->server, units, count, o->threads, report_ready, err);
     units_close(units, count);
+    audit_event("stop", ",\"why\":%s", ok ? "\"asked to\"" : audit_quote(&why, err->message));
+    audit_close();
     return ok;
 }
 

@@ -31,20 +31,6 @@ static bool set_text(const char **slot, const char *value, struct err *err)
     return *slot != NULL || err_set(err, ERR_MEMORY, "no memory for the options");
 }
 
-/* Absolute: the keyholder leaves the working folder. */
-static bool set_path(const char **slot, const char *value, struct err *err)
-{
-    char folder[PATH_MAX], path[2 * PATH_MAX];
-    if (*value == '/' || *value == '\0') {
-        return set_text(slot, value, err);
-    }
-    if (getcwd(folder, sizeof folder) == NULL) {
-        return err_errno(err, ERR_CONFIG, errno, "a relative path, and no working folder");
-    }
-    int n = snprintf(path, sizeof path, "%s/%s", folder, value);
-    return n < (int)sizeof path ? set_text(slot, path, err) : bad(err, "the path is too long");
-}
-
 static bool set_config(struct options *o, const char *value, struct err *err)
 {
     return set_text(&o->config_file, value, err);
@@ -52,7 +38,7 @@ static bool set_config(struct options *o, const char *value, struct err *err)
 
 static bool set_socket(struct options *o, const char *value, struct err *err)
 {
-    return set_path(&o->server.socket_path, value, err);
+    return options_path(&o->server.socket_path, value, err);
 }
 
 static bool set_module(struct options *o, const char *value, struct err *err)
@@ -76,12 +62,12 @@ static bool set_token(struct options *o, const char *value, struct err *err)
 
 static bool set_pin_file(struct options *o, const char *value, struct err *err)
 {
-    return set_path(&o->token.pin_file, value, err);
+    return options_path(&o->token.pin_file, value, err);
 }
 
 static bool set_state_dir(struct options *o, const char *value, struct err *err)
 {
-    return set_path(&o->token.state_dir, value, err);
+    return options_path(&o->token.state_dir, value, err);
 }
 
 static bool set_custody(struct options *o, const char *value, struct err *err)
@@ -237,8 +223,12 @@ static const struct row {
     {"max-key-age", "token", "SECONDS", "a key is destroyed then (4200)", set_max_key_age},
     {"max-derives", "token", "N", "derivations of one key (no limit)", set_max_derives},
     {"max-keys", "token", "N", "keys at a time (256)", set_max_keys},
-    {"audit-log", "token", "FILE", "not available yet", set_unavailable},
-    {"audit-full", "token", "WORD", "not available yet", set_unavailable},
+    {"audit-log", "token", "FILE", "the custody log (none)", options_audit_log},
+    {"audit-full", "token", "WORD", "when it cannot be written: refuse or continue (refuse)",
+     options_audit_full},
+    {"audit-sync", "token", "WORD", "always, or system: the kernel decides when (always)",
+     options_audit_sync},
+    {"audit-size", "token", "BYTES", "a file past it is renamed (16777216)", options_audit_size},
     {"audit-key", "token", "URI", "not available yet", set_unavailable},
     {"token-network", "token", "HOST:PORT", "not available yet", set_unavailable},
     {"state-dir", "server", "DIR",
@@ -376,6 +366,7 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
                    .signals = -1,
                    .max_key_age_s = MAX_KEY_AGE_S,
                    .max_keys = LIMIT_KEYHOLDER_KEYS},
+        .audit = {.max_bytes = LIMIT_AUDIT_FILE_BYTES},
         .threads = DEFAULT_THREADS,
         .token_timeout_s = LIMIT_TOKEN_CALL_S,
         .log_level = LOG_LEVEL_INFO,

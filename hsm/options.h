@@ -3,6 +3,7 @@
 #define E2EE_HSM_OPTIONS_H
 
 #include "base/log.h"
+#include "hsm/audit.h"
 #include "hsm/server.h"
 #include "hsm/token.h"
 
@@ -11,6 +12,7 @@
 struct options {
     struct server_options server;
     struct token_options token;
+    struct audit_options audit;
     const char *config_file;
     unsigned threads;
     unsigned token_timeout_s;
@@ -26,5 +28,13 @@ struct options {
  * long as the process. */
 bool options_read(struct options *o, int argc, char **argv, struct err *err) MUST_CHECK;
 void options_print_help(void);
+
+/* Of hsm/options_audit.c, for the table. */
+bool options_audit_log(struct options *o, const char *value, struct err *err) MUST_CHECK;
+bool options_audit_full(struct options *o, const char *value, struct err *err) MUST_CHECK;
+bool options_audit_sync(struct options *o, const char *value, struct err *err) MUST_CHECK;
+bool options_audit_size(struct options *o, const char *value, struct err *err) MUST_CHECK;
+/* An absolute path into *slot, which lives as long as the process: the keyholder leaves the working folder. */
+bool options_path(const char **slot, const char *value, struct err *err) MUST_CHECK;
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "hsm/audit.h"
 #include "keyipc/start.h"
 
 struct job *job_new(void)
@@ -129,6 +130,9 @@ static void declare_lost(struct pool *p, const struct err *why)
     struct job_list dropped = {NULL, NULL, 0};
     if (p->state == KEYIPC_TOKEN_READY) {
         log_error("the token is lost: \"%s\" (%s); its keys are gone", p->name, why->message);
+        struct audit_text name, text;
+        audit_event("login_lost", ",\"token\":%s,\"why\":%s", audit_quote(&name, p->name),
+                    audit_quote(&text, why->message));
         p->state = KEYIPC_TOKEN_DOWN;
         p->login++;
         if (atomic_fetch_sub(&p->group->ready, 1) == 1) {

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hsm/audit.h"
 #include "keyipc/start.h"
 
 #define QUICK_ATTEMPTS 5
@@ -52,6 +53,17 @@ static bool attempt(struct pool *p, unsigned number, struct err *err)
     return back;
 }
 
+/* Nothing of ours is left in the token: keys went with the login. */
+static void end_process(const char *why, int code)
+{
+    struct audit_text text;
+    struct err ignored;
+    log_error("%s", why);
+    audit_event("stop", ",\"why\":%s", audit_quote(&text, why));
+    (void)!audit_flush(1000, &ignored);
+    _exit(code);
+}
+
 /* Ends the process where a fresh one, or somebody who looks at the PIN, is all that can help. Nothing of ours is left in
  * the token: keys went with the login. As long as another token works, this one stays away alone. */
 static void give_up(struct pool *p, int64_t began)
@@ -64,13 +76,12 @@ static void give_up(struct pool *p, int64_t began)
         return;
     }
     if (p->reason.kind == ERR_PIN) {
-        log_error("%s", p->reason.message);
-        _exit(KEYIPC_EXIT_PIN);
+        end_process(p->reason.message, KEYIPC_EXIT_PIN);
     }
     int64_t empty = atomic_load(&p->group->empty_since_ns), now = clock_boot_ns();
     if (now - (empty > began ? empty : began) > POOL_GIVE_UP_S * CLOCK_NS_PER_S) {
-        log_error("the token stays away: %s", p->reason.message);
-        _exit(KEYIPC_EXIT_TOKEN);
+        err_context(&p->reason, "the token stays away");
+        end_process(p->reason.message, KEYIPC_EXIT_TOKEN);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hsm/record.h"
 #include "hsm/server_private.h"
 
 /* The pair is destroyed in the token; nobody waits for it. */
@@ -29,6 +30,7 @@ static void key_is_gone(struct server *s, struct client *client, struct held_key
         connection_answer_empty(c, KEYIPC_CLOSE, key->close_request);
         c->pending--;
     }
+    record_key_use(client, key, key->ending != NULL ? key->ending : "login lost");
     s->units[key->unit].held--;
     client_remove_key(&s->clients, client, key);
 }
@@ -53,8 +55,9 @@ static void destroy_key(struct server *s, struct client *client, struct held_key
     }
 }
 
-void results_close_key(struct server *s, struct client *client, struct held_key *key)
+void results_close_key(struct server *s, struct client *client, struct held_key *key, const char *why)
 {
+    key->ending = key->ending != NULL ? key->ending : why;
     key->closing = true;
     if (key->running == 0 && !key->destroying) {
         destroy_key(s, client, key);
@@ -73,7 +76,7 @@ static void release_key(struct server *s, const struct job *job)
         key->running--;
     }
     if (key->closing) {
-        results_close_key(s, client, key);
+        results_close_key(s, client, key, key->ending);
     }
 }
 
@@ -208,6 +211,7 @@ static void end_client(struct server *s, struct client *client)
 {
     log_info("client %llu is gone; its %zu keys are destroyed", (unsigned long long)client->id,
              client->key_count);
+    record_client_gone(client);
     client->control = 0;
     for (size_t i = 0; i < s->connection_count; i++) {
         if (s->connections[i]->client == client) {
@@ -216,7 +220,7 @@ static void end_client(struct server *s, struct client *client)
         }
     }
     for (size_t i = client->key_count; i-- > 0;) {
-        results_close_key(s, client, &client->keys[i]);
+        results_close_key(s, client, &client->keys[i], "its client is gone");
     }
 }
 
@@ -234,6 +238,19 @@ void results_connection_gone(struct server *s, struct connection *c)
     client_reap(&s->clients);
 }
 
+static void note_uses(struct server *s, int64_t now)
+{
+    if (now < s->uses_due_s) {
+        return;
+    }
+    s->uses_due_s = now + RECORD_USES_S;
+    for (struct client *client = s->clients.first; client != NULL; client = client->next) {
+        for (size_t i = 0; i < client->key_count; i++) {
+            record_key_use(client, &client->keys[i], NULL);
+        }
+    }
+}
+
 void results_tick(struct server *s)
 {
     int64_t now = clock_boot_s();
@@ -243,12 +260,14 @@ void results_tick(struct server *s)
             if (!key->closing && now >= key->expires_s) {
                 log_info("a key of client %llu is %u s old: destroyed", (unsigned long long)client->id,
                          client->max_key_age_s);
-                results_close_key(s, client, key);
+                results_close_key(s, client, key, "its age");
             } else if (key->closing && key->running == 0 && !key->destroying) {
                 destroy_key(s, client, key);
             }
         }
     }
+    note_uses(s, now);
+    record_tick(now);
     for (size_t i = 0; i < s->connection_count; i++) {
         struct connection *c = s->connections[i];
         if ((c->state == CONNECTION_NEW || c->state == CONNECTION_WAITING) && now >= c->hello_due_s) {

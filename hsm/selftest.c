@@ -4,6 +4,7 @@
 
 #include "crypto/aead.h"
 #include "crypto/hash.h"
+#include "hsm/audit.h"
 #include "hsm/derive.h"
 
 /* protocol.md section 8, vector A: Z, nonce and sealed "PROBE_OK". */
@@ -56,13 +57,13 @@ bool selftest_ecdh(struct token *t, const struct key_pair *pair, struct err *err
 bool selftest_token(struct token *t, struct key_set *set, struct key_attributes *attributes, struct err *err)
 {
     struct key_pair pair;
+    struct audit_text label, why;
     CK_RV rv;
-    if (!key_generate(t, set, &pair, attributes, &rv, err)) {
-        return err_context(err, "self test");
-    }
-    bool ok = selftest_ecdh(t, &pair, err);
-    if (!key_destroy(t, set, pair.private_key) && ok) {
+    bool made = key_generate(t, set, &pair, attributes, &rv, err), ok = made && selftest_ecdh(t, &pair, err);
+    if (made && !key_destroy(t, set, pair.private_key) && ok) {
         ok = err_set(err, ERR_TOKEN, "the token does not destroy keys");
     }
+    audit_event("self_test", ",\"token\":%s,\"passed\":%s,\"why\":%s", audit_quote(&label, t->found.label),
+                audit_flag(ok), ok ? "null" : audit_quote(&why, err->message));
     return ok || err_context(err, "self test");
 }

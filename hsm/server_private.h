@@ -17,8 +17,9 @@ struct server {
     uint64_t last_connection;
     struct histogram software; /* derivations of session custody */
     uint64_t software_derives;
-    int listener; /* -1: none */
-    int wake_fd;  /* eventfd of the pools */
+    int64_t uses_due_s; /* the next note of what keys did, clock_boot_s */
+    int listener;       /* -1: none */
+    int wake_fd;        /* eventfd of the pools */
 };
 
 /* Handles every whole frame in c->in that c may have handled now. True when it stopped before the last one. */
@@ -30,8 +31,9 @@ void handlers_join_waiting(struct server *s);
 void results_collect(struct server *s);
 /* Forgets c's requests, and when it is a control ends its client: keys are destroyed, workers cut. */
 void results_connection_gone(struct server *s, struct connection *c);
-/* No derive more; destroyed when the last one that runs has ended. */
-void results_close_key(struct server *s, struct client *client, struct held_key *key);
+/* No derive more; destroyed when the last one that runs has ended. why, a few words for the custody log, is kept by reference;
+ * the first one counts. */
+void results_close_key(struct server *s, struct client *client, struct held_key *key, const char *why);
 /* Ages, and what could not be done before: once a second. */
 void results_tick(struct server *s);
 void results_cancelled(struct server *s, struct job_list *list);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hsm/audit.h"
 #include "hsm/ckr.h"
 #include "hsm/slot.h"
 
@@ -53,6 +54,9 @@ static bool judge_login(struct token *t, CK_RV rv, struct err *err)
         return ckr_fail(err, rv, ckr_class(rv) == CKR_CLASS_BUSY ? TAKEN : "C_Login");
     }
     pin_mark_refused(&t->pin, t->found.serial);
+    struct audit_text label, serial;
+    audit_event("login_refused", ",\"token\":%s,\"serial\":%s,\"why\":\"%s\"",
+                audit_quote(&label, t->found.label), audit_quote(&serial, t->found.serial), ckr_name(rv));
     const char *hint = "";
     if (rv == CKR_PIN_LOCKED) {
         hint = "; it is locked now, its security officer must unlock it";
@@ -97,6 +101,9 @@ static bool open_and_login(struct token *t, struct err *err)
         t->session = CK_INVALID_HANDLE;
         return false;
     }
+    struct audit_text label, serial;
+    audit_event("login", ",\"token\":%s,\"serial\":%s,\"slot\":%lu", audit_quote(&label, t->found.label),
+                audit_quote(&serial, t->found.serial), t->found.slot);
     CK_ULONG limit = t->found.info.ulMaxRwSessionCount;
     t->max_sessions =
         limit == CK_EFFECTIVELY_INFINITE || limit > TOKEN_SESSIONS_MAX ? TOKEN_SESSIONS_MAX : (unsigned)limit;

@@ -29,9 +29,6 @@ bool units_open(struct unit *units, size_t *count, const struct token_options *o
 {
     size_t wanted = options->uri_count > 0 ? options->uri_count : 1, working = 0;
     *count = 0;
-    if (!instance_take(instance, options->state_dir, err)) {
-        return false;
-    }
     for (size_t i = 0; i < wanted; i++) {
         struct unit *u = &units[i];
         if (!token_load(&u->token, options, i, instance, err)) {

@@ -16,7 +16,7 @@ struct unit {
     size_t held;    /* key pairs that exist, are being made or being destroyed */
 };
 
-/* Opens every --token, sweeps what dead keyholders left, tests. With several, some may be absent or locked (logged; they are
+/* Opens every --token for an instance that was taken, sweeps what dead keyholders left, tests. With several, some may be absent or locked (logged; they are
  * brought back later): one is enough. *count is what there is to close in any case. */
 bool units_open(struct unit *units, size_t *count, const struct token_options *options,
                 struct instance *instance, struct err *err) MUST_CHECK;

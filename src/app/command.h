@@ -12,6 +12,7 @@ int command_check(const struct config *config);
 int command_chat(const struct config *config, int argc, char **argv);
 int command_policy(const struct config *config);
 int command_verify(const struct config *config);
+int command_audit(const struct config *config);
 
 /* The upstream of a command, with its API key if there is one (--api-key-file, VENICE_API_KEY). */
 struct upstream_config *command_upstream(const struct config *config, struct err *err) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 #define CONFIG_LIST_MAX 16
+#define CONFIG_WORDS_MAX 1024 /* files of a custody log */
 
 struct config_list {
     char *items[CONFIG_LIST_MAX];
@@ -40,11 +41,11 @@ struct config {
     char *collateral, *policy, *unsafe_attestation_root, *nras_url, *signatures, *evidence_dir;
     bool nras;
     /* Command-line words that are no options, in order; point into argv. */
-    const char *words[8];
+    const char *words[CONFIG_WORDS_MAX];
     size_t word_count;
     /* Options of single commands. */
     bool json, help, pin, show_version;
-    char *save, *write_policy, *at, *nonce, *root;
+    char *save, *write_policy, *at, *nonce, *root, *head;
     uint64_t
         announce_fd; /* internal: the supervisor writes the address here once the proxy listens; 0: nowhere */
     uint64_t supervised_fd; /* internal: this process is the proxy behind a supervisor; 0: it is not */

@@ -19,6 +19,7 @@ static const struct {
     {"attest", "MODEL", "fetch and verify a model's attestation"},
     {"verify", "PATH", "verify saved evidence, offline"},
     {"policy", "show", "print the attestation policy in force"},
+    {"audit", "verify FILE...", "check the custody log's hash chain"},
     {"models", "", "list the models that support end-to-end encryption"},
     {"chat", "MODEL PROMPT", "print one streamed answer"},
 };
@@ -111,6 +112,9 @@ static int run(const struct config *config, int argc, char **argv)
     }
     if (strcmp(argv[0], "models") == 0) {
         return command_models(config);
+    }
+    if (strcmp(argv[0], "audit") == 0) {
+        return command_audit(config);
     }
     if (strcmp(argv[0], "attest") == 0) {
         return command_attest(config);

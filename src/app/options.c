@@ -96,6 +96,8 @@ const struct option option_table[] = {
     {"nonce", NULL, OPTION_STRING, AT(nonce), FOR_VERIFY, ANY, NULL, "HEX", "the nonce that was asked with"},
     {"root", NULL, OPTION_STRING, AT(root), FOR_VERIFY, ANY, NULL, "FILE",
      "another root (DER or PEM), for made-up evidence"},
+    {"head", NULL, OPTION_STRING, AT(head), FOR_AUDIT, ANY, NULL, "HASH",
+     "a hash of the custody log that was kept elsewhere: one of its lines must have it"},
     {"announce-fd", NULL, OPTION_NUMBER, AT(announce_fd), FOR_SERVE | HIDDEN, 3, 1023, NULL, NULL, "N", ""},
     {"supervised-fd", NULL, OPTION_NUMBER, AT(supervised_fd), FOR_SERVE | HIDDEN, 3, 1023, NULL, NULL, "N",
      ""},

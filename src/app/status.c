@@ -86,7 +86,10 @@ void status_reply_health(struct app *app, struct http_call *call)
                                                                          : KEYIPC_TOKEN_DOWN),
                 custody_name(state.hello.custody));
     if (!ready) {
-        const char *reason = state.reason.kind != ERR_NONE ? state.reason.message : "the token is not ready";
+        const char *reason = state.reason.kind != ERR_NONE ? state.reason.message
+                             : state.status.audit_state == KEYIPC_AUDIT_FAILING
+                                 ? "the custody log cannot be written"
+                                 : "the token is not ready";
         buf_append_str(&out, ",\"reason\":");
         json_append_string(&out, reason, strlen(reason));
     }
@@ -183,6 +186,26 @@ static void append_token_metrics(const struct keyholder_state *state, struct buf
     }
 }
 
+static void append_log_metrics(const struct keyipc_status_answer *status, struct buf *out)
+{
+    buf_appendf(out,
+                "# HELP e2ee_proxy_custody_log_lines number of the custody log's last line\n"
+                "# TYPE e2ee_proxy_custody_log_lines gauge\ne2ee_proxy_custody_log_lines %" PRIu64 "\n"
+                "# HELP e2ee_proxy_custody_log_failing 1 while the custody log cannot be written\n"
+                "# TYPE e2ee_proxy_custody_log_failing gauge\ne2ee_proxy_custody_log_failing %d\n"
+                "# HELP e2ee_proxy_custody_log_lost_total events that the custody log does not have\n"
+                "# TYPE e2ee_proxy_custody_log_lost_total counter\ne2ee_proxy_custody_log_lost_total %" PRIu64
+                "\n"
+                "# HELP e2ee_proxy_custody_log_info hash of the custody log's last line\n"
+                "# TYPE e2ee_proxy_custody_log_info gauge\n",
+                status->audit_lines, status->audit_state == KEYIPC_AUDIT_FAILING, status->audit_lost);
+    if (status->audit_lines > 0) {
+        buf_append_str(out, "e2ee_proxy_custody_log_info{head=\"");
+        buf_append_hex(out, status->audit_head, sizeof status->audit_head);
+        buf_append_str(out, "\"} 1\n");
+    }
+}
+
 void status_reply_metrics(struct app *app, struct http_call *call)
 {
     struct keyholder_state state;
@@ -191,6 +214,7 @@ void status_reply_metrics(struct app *app, struct http_call *call)
     buf_init(&out, STATUS_BYTES_MAX);
     metrics_append(&out);
     append_token_metrics(&state, &out);
+    append_log_metrics(&state.status, &out);
     buf_appendf(&out,
                 "# HELP e2ee_proxy_inflight_bytes bodies, sealed copies and queues\n"
                 "# TYPE e2ee_proxy_inflight_bytes gauge\ne2ee_proxy_inflight_bytes %zu\n"

@@ -41,6 +41,9 @@ bool keyipc_put_status(struct buf *out, const struct keyipc_status_answer *statu
     keyipc_put_number(out, status->derives, 8);
     keyipc_put_number(out, status->generates, 8);
     keyipc_put_number(out, status->failures, 8);
+    buf_append_byte(out, status->audit_state);
+    keyipc_put_number(out, status->audit_lines, 8);
+    keyipc_put_number(out, status->audit_lost, 8);
     buf_append(out, status->audit_head, sizeof status->audit_head);
     keyipc_put_number(out, status->derive_ns, 8);
     if (!put_tokens(out, status)) {
@@ -81,6 +84,10 @@ void keyipc_get_status(struct cursor *c, struct keyipc_status_answer *status)
     status->derives = keyipc_get_number(c, 8);
     status->generates = keyipc_get_number(c, 8);
     status->failures = keyipc_get_number(c, 8);
+    status->audit_state = (uint8_t)keyipc_get_number(c, 1);
+    c->bad = c->bad || status->audit_state > KEYIPC_AUDIT_FAILING;
+    status->audit_lines = keyipc_get_number(c, 8);
+    status->audit_lost = keyipc_get_number(c, 8);
     keyipc_get_bytes(c, status->audit_head, sizeof status->audit_head);
     status->derive_ns = keyipc_get_number(c, 8);
     get_tokens(c, status);
