@@ -184,7 +184,8 @@ static bool verify(struct jwt *t, const char *text, size_t len, const struct jwk
     size_t signature_len;
     bool valid;
 
-    const char *first = len <= JWT_BYTES_MAX ? memchr(text, '.', len) : NULL;
+    const char *first =
+        len > 0 && len <= JWT_BYTES_MAX ? memchr(text, '.', len) : NULL; /* empty text may be NULL */
     const char *second = first != NULL ? memchr(first + 1, '.', len - (size_t)(first + 1 - text)) : NULL;
     if (second == NULL) {
         return err_set(err, ERR_INVALID, "the token has no three parts, or is too long");
