@@ -168,6 +168,17 @@ static bool on_hello(struct keyholder_control *c, const struct keyipc_message *m
     return true;
 }
 
+/* Is there a token that works, whether or not the keyholder may use it? A custody log that cannot be written takes no keys. */
+static bool some_token_works(const struct keyipc_status_answer *status)
+{
+    for (size_t i = 0; i < status->token_count; i++) {
+        if (status->tokens[i].state == KEYIPC_TOKEN_READY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool on_own_status(struct keyholder_control *c, const struct keyipc_message *m, struct err *err)
 {
     if (!c->status_asked || (m->op != (KEYIPC_STATUS | KEYIPC_ANSWER) && m->op != KEYIPC_ERROR)) {
@@ -184,7 +195,7 @@ static bool on_own_status(struct keyholder_control *c, const struct keyipc_messa
         static const char *const words[] = {"?", "ready", "not working", "locked out: its PIN is refused"};
         log_info("the token is %s", words[m->u.status_answer.token_state]);
     }
-    if (c->state.token_state == KEYIPC_TOKEN_READY && m->u.status_answer.token_state != KEYIPC_TOKEN_READY) {
+    if (some_token_works(&c->state.status) && !some_token_works(&m->u.status_answer)) {
         atomic_fetch_add(&c->losses, 1);
     }
     if (m->u.status_answer.token_state != KEYIPC_TOKEN_READY) {

@@ -34,6 +34,7 @@ enum fake_mode {
 
 struct fake {
     atomic_int mode, token_state, hello_error;
+    atomic_bool log_fails;
     atomic_bool stop, release, silent_open, silent_status, bad_custody;
     atomic_uint opens, closes, derives, cancels, hellos, reads;
     uint8_t join[KEYIPC_JOIN_BYTES];
@@ -161,6 +162,21 @@ static bool fake_opened(struct fake_conn *c, const struct keyipc_message *m)
     return ok;
 }
 
+/* With log_fails the token works, and the keyholder does not use it. */
+static bool fake_status(struct fake_conn *c, struct keyipc_message *a)
+{
+    struct keyipc_status_answer *out = &a->u.status_answer;
+    bool log_fails = atomic_load(&c->fake->log_fails);
+    uint8_t token = (uint8_t)atomic_load(&c->fake->token_state);
+    out->token_state = log_fails ? KEYIPC_TOKEN_DOWN : token;
+    out->audit_state = log_fails ? KEYIPC_AUDIT_FAILING : KEYIPC_AUDIT_WRITTEN;
+    out->custody = KEYIPC_CUSTODY_TOKEN;
+    out->token_count = 1;
+    out->tokens[0].state = token;
+    snprintf(out->tokens[0].label, sizeof out->tokens[0].label, "fake");
+    return fake_send(c, a);
+}
+
 static bool fake_request(struct fake_conn *c, const struct keyipc_message *m)
 {
     struct keyipc_message a = {.op = m->op | KEYIPC_ANSWER, .request_id = m->request_id};
@@ -172,12 +188,7 @@ static bool fake_request(struct fake_conn *c, const struct keyipc_message *m)
     case KEYIPC_DERIVE:
         return fake_derive(c, m);
     case KEYIPC_STATUS:
-        a.u.status_answer.token_state = (uint8_t)atomic_load(&c->fake->token_state);
-        a.u.status_answer.custody = KEYIPC_CUSTODY_TOKEN;
-        a.u.status_answer.token_count = 1;
-        a.u.status_answer.tokens[0].state = a.u.status_answer.token_state;
-        snprintf(a.u.status_answer.tokens[0].label, sizeof a.u.status_answer.tokens[0].label, "fake");
-        return atomic_load(&c->fake->silent_status) || fake_send(c, &a);
+        return atomic_load(&c->fake->silent_status) || fake_status(c, &a);
     case KEYIPC_CANCEL:
         atomic_fetch_add(&c->fake->cancels, 1);
         return fake_send(c, &a);

@@ -205,6 +205,11 @@ static void refusals(void **state)
     atomic_store(&w.fake->token_state, KEYIPC_TOKEN_READY);
     wait_ready(&w);
     assert_int_equal(keyholder_control_losses(w.control), 1);
+    atomic_store(&w.fake->log_fails, true); /* the keys are there, though nothing may use them */
+    WAIT_FOR(!keyholder_control_wait(w.control, 1, &err));
+    atomic_store(&w.fake->log_fails, false);
+    wait_ready(&w);
+    assert_int_equal(keyholder_control_losses(w.control), 1);
     end(&w);
 }
 
