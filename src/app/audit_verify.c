@@ -123,7 +123,10 @@ bool audit_verify(struct audit_result *result, const char *const *paths, size_t 
     }
     struct reader *r = mem_calloc(1, sizeof *r);
     struct place *places = mem_calloc(count, sizeof *places);
-    bool ok = (r != NULL && places != NULL) || err_set(err, ERR_MEMORY, "no memory");
+    bool ok = r != NULL && places != NULL;
+    if (!ok) {
+        err_set(err, ERR_MEMORY, "no memory");
+    }
     for (size_t i = 0; ok && i < count; i++) {
         places[i].path = paths[i];
         ok = find_first(r, &places[i], err);
