@@ -231,6 +231,13 @@ class Rig:
         result["us"] = result["cpu_seconds"] / result["derives"] * 1e6
         return result
 
+    def roundtrips(self, keyholder, count, in_flight):
+        out = subprocess.run([TOOLS / "bench-roundtrip", keyholder.path, str(keyholder.pid), str(count), str(in_flight)],
+                             capture_output=True, text=True)
+        if out.returncode != 0:
+            raise RuntimeError(out.stderr)
+        return json.loads(out.stdout)
+
     def software_loop(self, field_bytes, seconds):
         """CPU microseconds of ECDH, HKDF and AES-GCM for one chunk."""
         out = subprocess.run([TOOLS / "bench-software", str(seconds), str(field_bytes)], capture_output=True, text=True)
