@@ -1,12 +1,12 @@
 #include "app/routes.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "app/exchange.h"
 #include "app/metrics.h"
 #include "app/reply.h"
 #include "app/status.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "base/secret.h"
 
@@ -77,11 +77,9 @@ static bool decode_segment(char *out, size_t cap, const char *text)
 {
     size_t n = 0;
     for (; *text != '\0'; text++) {
-        unsigned value = (unsigned char)*text;
+        uint8_t byte = (uint8_t)*text;
         if (*text == '%') {
-            char digits[3] = {text[1], text[1] != '\0' ? text[2] : '\0', '\0'};
-            char rest;
-            if (sscanf(digits, "%2x%c", &value, &rest) != 1 || digits[1] == '\0' || value == 0) {
+            if (text[1] == '\0' || !hex_decode(&byte, text + 1, 2) || byte == 0) {
                 return false;
             }
             text += 2;
@@ -89,7 +87,7 @@ static bool decode_segment(char *out, size_t cap, const char *text)
         if (n + 1 >= cap) {
             return false;
         }
-        out[n++] = (char)value;
+        out[n++] = (char)byte;
     }
     out[n] = '\0';
     return true;

@@ -125,7 +125,8 @@ static int64_t deadline(const struct conn *c)
     const struct http_config *config = c->worker->config;
     int64_t state = 0, stall = 0;
     if (c->state == CONN_HEAD) {
-        state = c->since_ns + (c->call != NULL ? config->header_ms : config->idle_ms) * CLOCK_NS_PER_MS;
+        bool idle = c->call == NULL && c->served;
+        state = c->since_ns + (idle ? config->idle_ms : config->header_ms) * CLOCK_NS_PER_MS;
     } else if (c->state == CONN_BODY) {
         state = c->since_ns + config->body_stall_ms * CLOCK_NS_PER_MS;
     } else if (c->state == CONN_LINGER) {
@@ -274,6 +275,7 @@ static bool finish_response(struct conn *c)
         return false;
     }
     c->state = CONN_HEAD;
+    c->served = true;
     c->scan = HEAD_SCAN_START;
     if (c->pending.len > 0) {
         use_pending(c);

@@ -85,6 +85,7 @@ struct conn {
     bool closing;    /* after this response */
     bool discarding; /* input that nobody will read has come or may come: linger before closing */
     bool write_armed, read_closed;
+    bool served; /* a response: what follows is time between requests */
     struct event read_ev, write_ev, timer_ev;
 };
 

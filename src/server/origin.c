@@ -58,13 +58,20 @@ bool origin_host_valid(const char *host)
 
 static bool is_loopback(const char *host, size_t len)
 {
-    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    static const char *const names[] = {"localhost", "[::1]"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strlen(names[i]) == len && strncasecmp(names[i], host, len) == 0) {
             return true;
         }
     }
-    return false;
+    char text[INET_ADDRSTRLEN];
+    struct in_addr addr;
+    if (len >= sizeof text) {
+        return false;
+    }
+    memcpy(text, host, len);
+    text[len] = '\0';
+    return inet_pton(AF_INET, text, &addr) == 1 && ntohl(addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 bool origin_host_allowed(const struct origin_policy *p, const char *host)

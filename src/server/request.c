@@ -156,7 +156,8 @@ static bool parse_head(struct http_call *call)
         refuse(call, 431, "header_too_large", "the request has too many header fields");
         return false;
     }
-    if (p->http_major == 2 || (e == HPE_PAUSED && (p->http_major != 1 || p->http_minor > 1))) {
+    if (e == HPE_INVALID_VERSION || p->http_major == 2 ||
+        (e == HPE_PAUSED && (p->http_major != 1 || p->http_minor > 1))) {
         refuse(call, 505, "http_version_not_supported", "this server speaks HTTP/1.1 and HTTP/1.0");
         return false;
     }

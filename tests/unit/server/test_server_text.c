@@ -99,7 +99,10 @@ static void test_policy(void **state)
     assert_false(origin_allowed(p, "http://a.example") || origin_allowed(p, "https://a.example:443"));
     assert_false(origin_allowed(p, "null") || origin_allowed(p, "ftp://localhost") ||
                  origin_allowed(p, "localhost"));
-    assert_false(origin_host_allowed(p, "a.example") || origin_host_allowed(p, "127.0.0.2"));
+    assert_true(origin_host_allowed(p, "127.0.0.2:1") && origin_allowed(p, "http://127.255.0.1:3000"));
+    assert_false(origin_host_allowed(p, "a.example") || origin_host_allowed(p, "128.0.0.1") ||
+                 origin_host_allowed(p, "127.0.0.1.example") || origin_host_allowed(p, "127.1") ||
+                 origin_host_allowed(p, "127.0.0.0001"));
     origin_policy_free(p);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_null(origin_policy_new(NULL, 0, &bad[i], 1, &err));
