@@ -110,12 +110,6 @@ static bool open_key(struct server *s, struct connection *c, const struct keyipc
     return true;
 }
 
-/* Y does not matter: a point and its negative give the same secret. */
-static bool same_x(const uint8_t *a, const uint8_t *b)
-{
-    return memcmp(a + 1, b + 1, 32) == 0;
-}
-
 static struct held_key *usable_key(struct server *s, struct connection *c, uint64_t id, struct err *err)
 {
     struct held_key *key = client_key(c->client, id);
@@ -186,8 +180,8 @@ static bool derive(struct server *s, struct connection *c, const struct keyipc_m
     if (!point_valid(point)) {
         return err_set(err, ERR_INVALID, "the server's key is not a point of secp256k1");
     }
-    if (same_x(point, key->model_point) || same_x(point, key->own_point) ||
-        same_x(point, key->response_point)) {
+    if (point_same_x(point, key->model_point) || point_same_x(point, key->own_point) ||
+        point_same_x(point, key->response_point)) {
         return err_set(
             err, ERR_INVALID,
             "the server's key is the model's or the client's own: a request was sent back as an answer");

@@ -128,6 +128,11 @@ bool point_random_scalar(struct secret *scalar, struct err *err)
     return err_set(err, ERR_CRYPTO, "the random generator gives no scalar in range");
 }
 
+bool point_same_x(const uint8_t a[static POINT_BYTES], const uint8_t b[static POINT_BYTES])
+{
+    return memcmp(a + 1, b + 1, ECDH_BYTES) == 0; /* points are public */
+}
+
 void point_eth_address(uint8_t address[static ETH_ADDRESS_BYTES], const uint8_t point[static POINT_BYTES])
 {
     uint8_t hash[KECCAK256_BYTES];

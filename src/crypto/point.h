@@ -27,6 +27,8 @@ bool point_ecdh(struct secret *z, const struct secret *scalar, const uint8_t poi
                 struct err *err) MUST_CHECK;
 /* A fresh random scalar in range. */
 bool point_random_scalar(struct secret *scalar, struct err *err) MUST_CHECK;
+/* True when both have the same X: one is the other or its negative, so ECDH gives the same secret with either. */
+bool point_same_x(const uint8_t a[static POINT_BYTES], const uint8_t b[static POINT_BYTES]);
 /* keccak256(X || Y)[12:32]. */
 void point_eth_address(uint8_t address[static ETH_ADDRESS_BYTES], const uint8_t point[static POINT_BYTES]);
 /* Address that signed text by EIP-191 (protocol.md section 4): signature is r||s||v, v in {0,1,27,28}. */

@@ -111,7 +111,7 @@ def test_session_custody_with_softhsm(start_proxy, token):
         status, _, body = proxy.post(chat_body("a question", model, stream=True))
         events = read_events(body)
         assert status == 200 and events[-1] == "[DONE]" and text_of(events) == "You said: a question"
-    for fault in ("reflect-client", "reflect-model", "reflect-request"):
+    for fault in ("reflect-client", "reflect-model", "reflect-negated", "reflect-request"):
         status, _, body = proxy.post(chat_body(f"sim:fault={fault},at=1 a question of some length", stream=True))
         assert read_events(body)[-1]["error"]["code"] == "decryption_failed"
     assert proxy.stop() == 0

@@ -24,7 +24,7 @@ BROKEN = {
     "extra-delta": PLAIN, "message": PLAIN, "choice-text": PLAIN, "logprobs": PLAIN, "content-number": PLAIN,
     "content-array": PLAIN, "delta-string": PLAIN, "case-key": PLAIN, "finish-odd": PLAIN,
     "bad-tag": DECRYPT, "short-field": DECRYPT, "odd-hex": DECRYPT, "bad-point": DECRYPT, "point-zero": DECRYPT, "repeat": DECRYPT, "replay": DECRYPT,
-    "reflect-client": DECRYPT, "reflect-model": DECRYPT, "reflect-request": DECRYPT, "wrong-key": DECRYPT,
+    "reflect-client": DECRYPT, "reflect-model": DECRYPT, "reflect-request": DECRYPT, "reflect-negated": DECRYPT, "wrong-key": DECRYPT,
     "sealed-bad-utf8": DECRYPT,
     "invalid-json": UPSTREAM, "not-object": UPSTREAM, "invalid-utf8": UPSTREAM, "deep": UPSTREAM,
     "trailing-json": UPSTREAM, "dup-key": UPSTREAM, "dup-key-escaped": UPSTREAM, "dup-choices": UPSTREAM,

@@ -133,6 +133,16 @@ bool sim_point_valid(const uint8_t point[static SIM_POINT])
     return point[0] == 4 && secp256k1_ec_pubkey_parse(curve(), &pub, point, SIM_POINT) == 1;
 }
 
+void sim_point_negate(const uint8_t point[static SIM_POINT], uint8_t out[static SIM_POINT])
+{
+    secp256k1_pubkey pub;
+    size_t len = SIM_POINT;
+    memset(out, 0, SIM_POINT);
+    if (secp256k1_ec_pubkey_parse(curve(), &pub, point, SIM_POINT) == 1 &&
+        secp256k1_ec_pubkey_negate(curve(), &pub) == 1)
+        secp256k1_ec_pubkey_serialize(curve(), out, &len, &pub, SECP256K1_EC_UNCOMPRESSED);
+}
+
 void sim_address(const uint8_t point[static SIM_POINT], uint8_t out[static 20])
 {
     uint8_t digest[32];

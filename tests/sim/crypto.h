@@ -24,6 +24,7 @@ void sha384_of(const void *data, size_t len, uint8_t out[static 48]);
 void sim_key_new(struct sim_key *key);
 bool sim_key_from(struct sim_key *key, const uint8_t priv[static 32]);
 bool sim_point_valid(const uint8_t point[static SIM_POINT]); /* on the curve, prefix 04 */
+void sim_point_negate(const uint8_t point[static SIM_POINT], uint8_t out[static SIM_POINT]);
 void sim_address(const uint8_t point[static SIM_POINT], uint8_t out[static 20]);
 /* EIP-55: 42 characters and a NUL. */
 void sim_address_text(const uint8_t address[static 20], bool mixed_case, char out[static 43]);

@@ -66,6 +66,8 @@ static const struct fault table[] = {
     {"reflect-client", F_REFLECT_CLIENT, IN_CHAT, 0, "the client's own point as server point"},
     {"reflect-model", F_REFLECT_MODEL, IN_CHAT, 0, "the model's point as server point"},
     {"reflect-request", F_REFLECT_REQUEST, IN_CHAT, 0, "a sealed field of the request sent back"},
+    {"reflect-negated", F_REFLECT_NEGATED, IN_CHAT, 0,
+     "the same with the other Y in its point: the same secret"},
     {"wrong-key", F_WRONG_KEY, IN_CHAT, 0, "field sealed to another client key"},
     {"sealed-bad-utf8", F_SEALED_BAD_UTF8, IN_CHAT, 0, "right field whose plaintext is not UTF-8"},
     {"sealed-nul", F_SEALED_NUL, IN_CHAT, 0,

@@ -94,6 +94,7 @@ static void damage_digits(struct stream *s)
 /* Another field, or none, in its place. */
 static void replace_field(struct stream *s, const char *text, size_t len)
 {
+    uint8_t negated[SIM_POINT];
     switch (s->plan.fault.fault->id) {
     case F_PLAIN_CONTENT:
     case F_PLAIN_REASONING:
@@ -121,6 +122,12 @@ static void replace_field(struct stream *s, const char *text, size_t len)
         break;
     case F_REFLECT_REQUEST:
         set_field(s, s->chat.sealed_sample ? s->chat.sealed_sample : "");
+        break;
+    case F_REFLECT_NEGATED:
+        set_field(s, s->chat.sealed_sample ? s->chat.sealed_sample : "");
+        sim_point_negate(s->chat.client, negated);
+        if (s->field.len)
+            set_point(s, negated);
         break;
     case F_WRONG_KEY:
         seal_to_other(s, text, len);

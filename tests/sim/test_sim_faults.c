@@ -223,9 +223,9 @@ static void test_words_of_chat_faults(void **state)
 /* Fields that must not open, at the place asked for and only there. */
 static void test_broken_fields(void **state)
 {
-    static const char *const names[] = {"bad-tag",       "bad-point",       "point-zero", "wrong-key",
-                                        "short-field",   "odd-hex",         "non-hex",    "reflect-client",
-                                        "reflect-model", "reflect-request", NULL};
+    static const char *const names[] = {
+        "bad-tag", "bad-point",      "point-zero",    "wrong-key",       "short-field",     "odd-hex",
+        "non-hex", "reflect-client", "reflect-model", "reflect-negated", "reflect-request", NULL};
     for (size_t i = 0; names[i]; i++) {
         struct bytes prompt = {0}, out = {0};
         struct answer a;
