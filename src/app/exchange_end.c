@@ -70,6 +70,10 @@ static void finish(struct exchange *x, const char *remark)
 {
     struct err err = {0};
     if (relay_finish(x->relay, remark, &err)) {
+        if (x->transfer != NULL && relay_upstream_finished(x->relay)) {
+            transfer_release(x->transfer);
+            x->transfer = NULL;
+        }
         exchange_destroy(x);
     } else {
         exchange_fail(x, &err);

@@ -34,6 +34,9 @@
 #define LIMIT_UPSTREAM_URL_BYTES 2048     /* base, path and query together */
 #define LIMIT_UPSTREAM_BUFFER_BYTES 16384 /* what libcurl reads at once, and holds for a paused transfer */
 #define LIMIT_UPSTREAM_CONNECTIONS 1024   /* kept by one loop, busy and idle */
+#define LIMIT_UPSTREAM_LINGER_MS                                                                             \
+    1000 /* what ends an answer that nobody waits for any more may take so long */
+#define LIMIT_UPSTREAM_LINGER_BYTES 16384 /* and be so much, or its connection is not kept */
 #define LIMIT_UPSTREAM_HEADERS 16         /* extra headers of one request */
 #define LIMIT_SSE_EVENT_BYTES 8388608     /* one event of a stream */
 #define LIMIT_UPSTREAM_ERROR_BYTES 65536  /* body of an error answer that is read */
@@ -45,6 +48,7 @@
 #define LIMIT_ATTESTATION_BYTES 4194304   /* captures are 180 kB: protocol.md section 1 */
 #define LIMIT_CATALOGUE_BYTES 8388608
 #define LIMIT_GATHERED_ANSWER_BYTES 33554432 /* stream:false, one completion */
+#define LIMIT_ANSWER_FIELDS 4194304 /* sealed fields of one answer: 64 MiB to know a repeated one by */
 
 /* Sessions */
 #define LIMIT_SESSION_S 3600           /* a key's life */

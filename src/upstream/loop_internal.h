@@ -34,6 +34,8 @@ struct transfer {
     bool paused;         /* by our caller */
     bool curl_paused;    /* libcurl was told, and holds bytes */
     bool finished;       /* on_done runs */
+    bool released;       /* its owner is gone: no callbacks; last_ns is since when */
+    uint64_t linger_bytes;
 };
 
 struct upstream_sock;

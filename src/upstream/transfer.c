@@ -73,6 +73,10 @@ static size_t on_write(char *data, size_t one, size_t len, void *arg)
     if (t->work == WORK_DEAD) {
         return len + 1; /* anything but len is an error, also where len is 0 */
     }
+    if (t->released) {
+        t->linger_bytes += len;
+        return t->linger_bytes > LIMIT_UPSTREAM_LINGER_BYTES ? len + 1 : len;
+    }
     if (t->paused) {
         t->curl_paused = true;
         return CURL_WRITEFUNC_PAUSE;
@@ -240,7 +244,9 @@ void transfer_work_done(struct transfer *t)
 {
     detach(t);
     t->finished = true;
-    t->callbacks.on_done(t->arg, &t->result);
+    if (!t->released) {
+        t->callbacks.on_done(t->arg, &t->result);
+    }
     transfer_free(t);
 }
 
@@ -267,6 +273,16 @@ void transfer_cancel(struct transfer *t)
         upstream_loop_unqueue(t);
         transfer_free(t);
     }
+}
+
+void transfer_release(struct transfer *t)
+{
+    if (t->finished) {
+        return;
+    }
+    transfer_resume(t);
+    t->released = true;
+    t->last_ns = clock_boot_ns();
 }
 
 static void time_out(struct transfer *t, uint32_t seconds, const char *what)
@@ -301,6 +317,11 @@ static bool request_sent(struct transfer *t, int64_t now)
 void transfer_check(struct transfer *t, int64_t now)
 {
     const struct upstream_options *o = &t->loop->config->options;
+    if (t->released && t->work == WORK_NONE &&
+        now - t->last_ns > LIMIT_UPSTREAM_LINGER_MS * CLOCK_NS_PER_MS) {
+        upstream_loop_queue(t, WORK_DEAD);
+        return;
+    }
     if (!t->added || t->paused || t->curl_paused || t->work != WORK_NONE) {
         return;
     }

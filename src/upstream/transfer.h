@@ -70,5 +70,9 @@ void transfer_resume(struct transfer *t);
 /* Ends the transfer: no callback comes any more and t is gone. Its TCP connection is closed at once; from inside a
  * callback of this loop, as soon as that callback has returned. */
 void transfer_cancel(struct transfer *t);
+/* The answer has said all, though its body has not ended: no callback comes any more and t belongs to the loop. The
+ * connection is kept for the next request when the end follows within LIMIT_UPSTREAM_LINGER_MS and
+ * LIMIT_UPSTREAM_LINGER_BYTES, as a chunked body's last chunk does, often in a packet of its own; else it is closed. */
+void transfer_release(struct transfer *t);
 
 #endif
