@@ -1,6 +1,7 @@
 #include "app/exchange_internal.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "app/metrics.h"
 #include "app/reply.h"
@@ -77,14 +78,18 @@ static void on_status(void *arg, const struct transfer_status *status)
 {
     struct exchange *x = arg;
     x->upstream_status = status->status;
+    x->event_stream =
+        strncasecmp(status->content_type, "text/event-stream", strlen("text/event-stream")) == 0;
+    x->body_began = x->no_stream = false;
     x->retry_after_s = status->retry_after_s;
 }
 
 static void on_data(void *arg, const uint8_t *data, size_t len)
 {
     struct exchange *x = arg;
-    struct err err = {0};
-    if (x->upstream_status != 200) {
+    x->no_stream = x->no_stream || (!x->event_stream && !x->body_began && data[0] == '{');
+    x->body_began = true;
+    if (x->upstream_status != 200 || x->no_stream) {
         size_t room = LIMIT_UPSTREAM_ERROR_BYTES - x->error_body.len;
         (void)!buf_append(&x->error_body, data, len < room ? len : room); /* what does not fit is not shown */
         return;
@@ -94,9 +99,9 @@ static void on_data(void *arg, const uint8_t *data, size_t len)
         inflight_give(&x->worker->app->inflight, x->sealed_charged);
         x->sealed_charged = 0;
     }
-    if (!relay_feed(x->relay, data, len, &err)) {
-        exchange_fail(x, &err);
-        return;
+    if (!relay_feed(x->relay, data, len)) {
+        transfer_cancel(x->transfer);
+        x->transfer = NULL;
     }
     advance(x);
 }
@@ -114,6 +119,21 @@ static void on_error_status(struct exchange *x)
     }
 }
 
+/* A 200 that is one JSON object: an error that some servers give that status, or an answer that is no stream. */
+static void on_no_stream(struct exchange *x)
+{
+    struct json_doc *doc = &x->worker->parser.doc;
+    struct upstream_error error;
+    struct err err = {0};
+    upstream_error_body(&error, doc, (const char *)x->error_body.data, x->error_body.len, 0);
+    if (json_present(doc, json_root(doc), "error") == NULL) {
+        err_set(&err, ERR_UPSTREAM, "the upstream answered with a JSON object where a stream was asked for");
+        exchange_fail(x, &err);
+    } else if (!error.key_changed || !repeat(x)) {
+        exchange_fail_upstream(x, &error);
+    }
+}
+
 static void on_done(void *arg, const struct transfer_result *result)
 {
     struct exchange *x = arg;
@@ -121,12 +141,14 @@ static void on_done(void *arg, const struct transfer_result *result)
     if (x->lookup != NULL) {
         return; /* all that matters of it is here */
     }
-    if (result->err.kind != ERR_NONE) {
+    if (result->err.kind != ERR_NONE && x->upstream_status != 200) {
         exchange_fail(x, &result->err);
     } else if (x->upstream_status != 200) {
         on_error_status(x);
+    } else if (x->no_stream) {
+        on_no_stream(x);
     } else {
-        relay_end_of_stream(x->relay);
+        relay_end_of_stream(x->relay, &result->err);
         advance(x);
     }
 }

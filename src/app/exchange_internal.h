@@ -26,8 +26,11 @@ struct exchange {
     size_t sealed_charged;        /* bytes charged for the sealed copy */
     int upstream_status;          /* 0: none yet */
     int64_t retry_after_s;
-    struct buf error_body; /* of an answer that is no 200 */
-    bool repeated;         /* the one repetition was spent */
+    struct buf error_body; /* of an answer that is no 200, or no stream */
+    bool event_stream;     /* so it says of itself */
+    bool body_began;
+    bool no_stream; /* a 200 that is a JSON object */
+    bool repeated;  /* the one repetition was spent */
 };
 
 /* Frees it and all that it has begun. */

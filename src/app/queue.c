@@ -149,6 +149,11 @@ static void on_derived(void *arg, struct secret *secret, const struct err *err, 
         admission_answered(q->claim);
     } else {
         admission_answered(q->claim);
+        if (err->kind ==
+            ERR_INVALID) { /* its word for a point that it will not derive with: the upstream's */
+            err_set(&failed, ERR_DECRYPT, "a sealed field of the answer carries a point that is refused");
+            err = &failed;
+        }
     }
     q->on_key(q->arg, err);
 }
@@ -197,11 +202,25 @@ static struct response_key *find_key(struct queue *q, const uint8_t *point, stru
 /* A field that carries the model's own point or ours is a request's field sent back: docs/THREAT-MODEL.md. */
 static bool point_is_reflected(const struct session *session, const uint8_t *point)
 {
-    return memcmp(point, session->model_point, POINT_BYTES) == 0 ||
-           memcmp(point, session->client_point, POINT_BYTES) == 0 ||
-           memcmp(point, session->response_point, POINT_BYTES) == 0;
+    return point_same_x(point, session->model_point) || point_same_x(point, session->client_point) ||
+           point_same_x(point, session->response_point);
 }
 
+/* The key of a field that may be opened at all; NULL with an error. */
+static struct response_key *key_of(struct queue *q, const struct answer_field *field, struct err *err)
+{
+    if (point_is_reflected(q->session, field->point)) {
+        err_set(err, ERR_DECRYPT, "a sealed field of the answer carries a request's point");
+        return NULL;
+    }
+    if (!replay_check(q->session->shared, &q->replay, field->point, field->nonce, err)) {
+        metrics_add(METRIC_REPLAYS, 1);
+        return NULL;
+    }
+    return find_key(q, field->point, err);
+}
+
+/* Awaits the key of each field, or of none. */
 static bool add_keys(struct queue *q, struct queued_event *item, struct err *err)
 {
     struct answer_event *event = item->event;
@@ -214,46 +233,38 @@ static bool add_keys(struct queue *q, struct queued_event *item, struct err *err
         item->keys = keys;
         item->key_cap = event->field_count;
     }
-    for (size_t i = 0; i < event->field_count; i++) {
-        const struct answer_field *field = &event->fields[i];
-        if (point_is_reflected(q->session, field->point)) {
-            return err_set(err, ERR_DECRYPT, "a sealed field of the answer carries a request's point");
-        }
-        if (!replay_check(q->session->shared, &q->replay, field->point, field->nonce, err)) {
-            metrics_add(METRIC_REPLAYS, 1);
-            return false;
-        }
-        item->keys[i] = find_key(q, field->point, err);
-        if (item->keys[i] == NULL) {
-            return false;
-        }
-        item->keys[i]->waiting++;
+    size_t held = 0;
+    while (held < event->field_count && (item->keys[held] = key_of(q, &event->fields[held], err)) != NULL) {
+        item->keys[held++]->waiting++;
     }
-    return true;
+    if (held == event->field_count) {
+        return true;
+    }
+    while (held > 0) {
+        item->keys[--held]->waiting--;
+    }
+    return false;
 }
 
-bool queue_add(struct queue *q, const char *data, size_t len, struct err *err)
+bool queue_add(struct queue *q, const char *data, size_t len, bool *last, struct err *err)
 {
     struct queued_event *item = take_spare(q->worker, err);
     if (item == NULL) {
         return false;
     }
-    if (!answer_parse(&q->worker->parser, item->event, data, len, err)) {
+    bool ok = answer_parse(&q->worker->parser, item->event, data, len, err);
+    if (!ok || item->event->kind == ANSWER_NOTHING || !(ok = add_keys(q, item, err))) {
         recycle(q->worker, item);
-        return false;
+        return ok;
     }
-    if (item->event->kind == ANSWER_NOTHING) {
-        recycle(q->worker, item);
-        return true;
-    }
-    /* Queued before its keys are asked for, so that queue_free finds it in any case. */
     item->next = NULL;
     *q->last = item;
     q->last = &item->next;
     q->events++;
     item->bytes = item->event->text.len;
     q->bytes += item->bytes;
-    return add_keys(q, item, err);
+    *last = item->event->kind == ANSWER_DONE || item->event->kind == ANSWER_ERROR;
+    return true;
 }
 
 struct answer_event *queue_open_first(struct queue *q, struct err *err)

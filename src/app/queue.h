@@ -53,8 +53,8 @@ void queue_init(struct queue *q, struct worker *w, struct session *session, uint
 void queue_free(struct queue *q);
 
 /* Parses one event's data and queues it, asking for the keys it needs. Repeated (point, nonce) pairs and reflected
- * points are refused here. */
-bool queue_add(struct queue *q, const char *data, size_t len, struct err *err) MUST_CHECK;
+ * points are refused here: then nothing is queued. *last becomes true when it is [DONE] or an error of the upstream. */
+bool queue_add(struct queue *q, const char *data, size_t len, bool *last, struct err *err) MUST_CHECK;
 /* The first event, opened, when all its keys are known; NULL with ERR_NONE in err when there is none yet, NULL with an
  * error when it cannot be opened. */
 struct answer_event *queue_open_first(struct queue *q, struct err *err);

@@ -10,6 +10,7 @@
 #include "wire/stop_filter.h"
 
 #define ANSWER_ID_CHARS 128 /* wire/answer.h lets no longer one pass */
+#define GATHER_CHARGE_STEP 65536
 
 struct relay {
     struct worker *worker;
@@ -26,7 +27,10 @@ struct relay {
     bool upstream_finished; /* [DONE] was reached */
     bool to_the_end;        /* stop sequences do not make it done */
     char answer_id[ANSWER_ID_CHARS + 1];
-    bool ended; /* no more bytes come */
+    bool ended;        /* no more bytes come */
+    bool last_queued;  /* [DONE], or an error of the upstream: nothing of the answer follows it */
+    struct err broken; /* why nothing follows the queued events */
+    size_t charged;    /* of what is gathered, against --max-inflight-bytes */
     bool client_full;
 };
 
@@ -72,6 +76,7 @@ void relay_free(struct relay *r)
     queue_free(&r->queue);
     sse_free(&r->sse);
     gather_free(r->gather);
+    inflight_give(&r->worker->app->inflight, r->charged);
     if (r->stops != NULL) {
         stop_filter_free(&r->filter);
         stop_set_free(r->stops);
@@ -83,17 +88,21 @@ void relay_free(struct relay *r)
 static bool on_event(void *arg, const char *data, size_t len, struct err *err)
 {
     struct relay *r = arg;
-    return queue_add(&r->queue, data, len, err);
+    return r->last_queued || queue_add(&r->queue, data, len, &r->last_queued, err);
 }
 
-bool relay_feed(struct relay *r, const uint8_t *data, size_t len, struct err *err)
+bool relay_feed(struct relay *r, const uint8_t *data, size_t len)
 {
-    return r->done || sse_feed(&r->sse, data, len, on_event, r, err);
+    return r->done || r->last_queued ||
+           (r->broken.kind == ERR_NONE && sse_feed(&r->sse, data, len, on_event, r, &r->broken));
 }
 
-void relay_end_of_stream(struct relay *r)
+void relay_end_of_stream(struct relay *r, const struct err *why)
 {
     r->ended = true;
+    if (r->broken.kind == ERR_NONE && !r->last_queued) {
+        r->broken = *why;
+    }
 }
 
 static void flush(struct relay *r)
@@ -120,6 +129,22 @@ static void keep_id(struct relay *r, const struct answer_event *event)
     memcpy(r->answer_id, event->text.data + id.start + 1, id.end - id.start - 2);
 }
 
+/* What is gathered counts as all that waits for a client does: in steps, so that most events cost no atomics. */
+static bool charge(struct relay *r, size_t bytes, struct err *err)
+{
+    if (bytes <= r->charged) {
+        return true;
+    }
+    size_t more = bytes - r->charged + GATHER_CHARGE_STEP;
+    if (!inflight_take(&r->worker->app->inflight, more)) {
+        return err_set(err, ERR_BUSY,
+                       "too many bytes of answers in progress; raise --max-inflight-bytes, try later, or ask "
+                       "for a stream");
+    }
+    r->charged += more;
+    return true;
+}
+
 /* One opened event of content or usage, in order. */
 static bool give(struct relay *r, struct answer_event *event, struct err *err)
 {
@@ -130,7 +155,21 @@ static bool give(struct relay *r, struct answer_event *event, struct err *err)
         return false;
     }
     metrics_add(METRIC_CHUNKS, 1);
-    return r->gather != NULL ? gather_add(r->gather, event, err) : answer_render(event, &r->out, err);
+    if (r->gather == NULL) {
+        return answer_render(event, &r->out, err);
+    }
+    return gather_add(r->gather, event, err) && charge(r, gather_bytes(r->gather), err);
+}
+
+/* A server numbers its choices from 0 and makes as many as were asked for. */
+static bool choices_are_wanted(const struct relay *r, const struct answer_event *event, struct err *err)
+{
+    for (size_t i = 0; i < event->choice_count; i++) {
+        if (event->choices[i].index >= r->info->choices) {
+            return err_set(err, ERR_UPSTREAM, "the answer has a choice that was not asked for");
+        }
+    }
+    return true;
 }
 
 static bool take_event(struct relay *r, struct answer_event *event, struct err *err)
@@ -142,7 +181,7 @@ static bool take_event(struct relay *r, struct answer_event *event, struct err *
     case ANSWER_CHUNK:
     case ANSWER_USAGE:
         keep_id(r, event);
-        if (!give(r, event, err)) {
+        if (!choices_are_wanted(r, event, err) || !give(r, event, err)) {
             return false;
         }
         /* All choices met a stop sequence: what the upstream would still send is not wanted. */
@@ -158,7 +197,10 @@ static bool take_event(struct relay *r, struct answer_event *event, struct err *
 enum relay_state relay_advance(struct relay *r, const struct upstream_error **upstream, struct err *err)
 {
     struct answer_event *event;
-    r->client_full = call_streaming(r->call) && call_queued(r->call) > LIMIT_CLIENT_QUEUE_HIGH;
+    /* Full at HIGH, and then until LOW. */
+    r->client_full =
+        call_streaming(r->call) &&
+        call_queued(r->call) > (r->client_full ? LIMIT_CLIENT_QUEUE_LOW : LIMIT_CLIENT_QUEUE_HIGH);
     while (!r->done && (event = queue_open_first(&r->queue, err)) != NULL) {
         if (event->kind == ANSWER_ERROR) {
             r->upstream_error = event->error;
@@ -179,6 +221,10 @@ enum relay_state relay_advance(struct relay *r, const struct upstream_error **up
     queue_settle_charge(&r->queue);
     flush(r);
     if (err->kind != ERR_NONE) {
+        return RELAY_FAILED;
+    }
+    if (r->broken.kind != ERR_NONE && queue_is_empty(&r->queue)) {
+        *err = r->broken;
         return RELAY_FAILED;
     }
     if (r->ended && queue_is_empty(&r->queue)) {
@@ -227,7 +273,8 @@ bool relay_finish(struct relay *r, const char *comment, struct err *err)
         call_stream_end(r->call);
         return true;
     }
-    if (!gather_finish(r->gather, &r->out, err)) {
+    /* The body is about as large again, for as long as it takes to hand it over. */
+    if (!charge(r, 2 * gather_bytes(r->gather), err) || !gather_finish(r->gather, &r->out, err)) {
         return false;
     }
     metrics_add(METRIC_BYTES_OUT, (int64_t)r->out.len);

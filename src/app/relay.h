@@ -25,10 +25,12 @@ struct relay *relay_new(struct worker *w, struct http_call *call, struct session
                         struct err *err) MUST_CHECK;
 /* Cancels what is asked of the keyholder, wipes. NULL is fine. */
 void relay_free(struct relay *r);
-/* Bytes of the upstream's 200 answer. */
-bool relay_feed(struct relay *r, const uint8_t *data, size_t len, struct err *err) MUST_CHECK;
-/* The upstream's answer came to its regular end. */
-void relay_end_of_stream(struct relay *r);
+/* Bytes of the upstream's 200 answer. Where they break a rule, relay_advance fails once all events before that place have
+ * left. False: they did, and no more is wanted. What follows [DONE] is ignored. */
+bool relay_feed(struct relay *r, const uint8_t *data, size_t len) MUST_CHECK;
+/* No more bytes come. why: ERR_NONE at the answer's regular end; else relay_advance fails with it once all that came before
+ * has left. */
+void relay_end_of_stream(struct relay *r, const struct err *why);
 /* Opens and writes whatever is ready. */
 enum relay_state relay_advance(struct relay *r, const struct upstream_error **upstream, struct err *err);
 /* True when client or token are too slow for more bytes from the upstream. */

@@ -236,7 +236,7 @@ static bool same_value(const struct json_doc *ours, const struct json_node *a, c
     return true;
 }
 
-static bool empty_value(const struct json_node *value)
+bool fields_empty(const struct json_node *value)
 {
     switch (value->type) {
     case JSON_FALSE:
@@ -254,7 +254,7 @@ static bool empty_value(const struct json_node *value)
 bool fields_absent(const struct fields_rule *rule, const struct json_doc *doc, const struct json_node *value,
                    bool *absent, struct err *err)
 {
-    *absent = value->type == JSON_NULL || (!rule->only_null && empty_value(value));
+    *absent = value->type == JSON_NULL || (!rule->only_null && fields_empty(value));
     if (*absent || rule->absent == NULL) {
         return true;
     }

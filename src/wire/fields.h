@@ -69,6 +69,8 @@ const char *fields_where_name(enum fields_where where);
 /* True in *absent when value counts as not given. ERR_MEMORY. */
 bool fields_absent(const struct fields_rule *rule, const struct json_doc *doc, const struct json_node *value,
                    bool *absent, struct err *err) MUST_CHECK;
+/* False, "", [] and {}: what SDKs send for a member that was left out. */
+bool fields_empty(const struct json_node *value);
 /* True when value is what rule->check asks for. */
 bool fields_check(const struct fields_rule *rule, const struct json_doc *doc, const struct json_node *value);
 /* What rule->check asks for, in words: "a number". */

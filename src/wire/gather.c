@@ -100,6 +100,11 @@ bool gather_add_text(struct gather *g, uint32_t index, enum answer_member member
            err_set(err, ERR_MEMORY, "no memory for an answer of %zu bytes", g->total);
 }
 
+size_t gather_bytes(const struct gather *g)
+{
+    return g->total;
+}
+
 static bool set_raw(struct buf *b, const struct answer_event *event, struct answer_span span, struct err *err)
 {
     buf_reset(b);

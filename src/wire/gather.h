@@ -21,6 +21,8 @@ bool gather_add(struct gather *g, const struct answer_event *event, struct err *
 /* Adds text to a choice's content. */
 bool gather_add_text(struct gather *g, uint32_t index, enum answer_member member, const uint8_t *text,
                      size_t len, struct err *err) MUST_CHECK;
+/* Bytes of text that it holds. */
+size_t gather_bytes(const struct gather *g);
 /* Appends the JSON of the whole: choices by index, content null where none was sent, reasoning_content and reasoning
  * where they were, finish_reason, usage and cost in the upstream's own bytes. ERR_UPSTREAM when no choice ever came,
  * ERR_MEMORY when out is full. */

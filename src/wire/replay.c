@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "crypto/hash.h"
@@ -226,6 +227,9 @@ static bool grow(struct replay_response *r, struct err *err)
 bool replay_response_add(struct replay_response *r, struct replay_mark mark, struct err *err)
 {
     uint64_t value = mark.low != 0 ? mark.low : 1;
+    if (r->count == LIMIT_ANSWER_FIELDS) {
+        return err_set(err, ERR_UPSTREAM, "the answer has more than %d sealed fields", LIMIT_ANSWER_FIELDS);
+    }
     if (r->count >= r->cap / 4 * 3 && !grow(r, err)) {
         return false;
     }

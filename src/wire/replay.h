@@ -41,7 +41,8 @@ void replay_free(struct replay *r);
 /* Adds a mark; ERR_DECRYPT when it is there already. Any thread. */
 bool replay_add(struct replay *r, struct replay_mark mark, struct err *err) MUST_CHECK;
 
-/* Adds a mark to a response's own set; ERR_DECRYPT when it is there already, ERR_MEMORY. */
+/* Adds a mark to a response's own set; ERR_DECRYPT when it is there already, ERR_UPSTREAM past LIMIT_ANSWER_FIELDS,
+ * ERR_MEMORY. */
 bool replay_response_add(struct replay_response *r, struct replay_mark mark, struct err *err) MUST_CHECK;
 void replay_response_free(struct replay_response *r);
 

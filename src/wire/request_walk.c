@@ -281,7 +281,7 @@ static bool walk_members(struct walk *w, enum fields_where where, const struct j
     for (const struct json_node *m = json_first(w->doc, object); m != NULL; m = json_next(w->doc, m)) {
         const struct fields_rule *rule = fields_find(where, w->doc, m);
         if (rule == NULL) {
-            w->unknown += m->type != JSON_NULL;
+            w->unknown += m->type != JSON_NULL && !fields_empty(m);
             continue;
         }
         enum verdict verdict = judge(w, rule, m);

@@ -7,8 +7,10 @@
 #define MESSAGE_MAX LIMIT_UPSTREAM_MESSAGE_BYTES
 
 /* Codes by which the proxy speaks of itself: an upstream may not. */
-static const char *const own_codes[] = {"attestation_failed", "plaintext_from_upstream", "decryption_failed",
-                                        "token_unavailable",  "session_expired",         "upstream_error"};
+static const char *const own_codes[] = {
+    "attestation_failed", "plaintext_from_upstream", "decryption_failed", "token_unavailable",
+    "session_expired",    "unsupported_feature",     "request_too_large", "forbidden_origin",
+    "upstream_timeout",   "upstream_unreachable",    "upstream_error"};
 
 /* A changed enclave key, in the words of each server (docs/PROTOCOL.md section 2, "Errors"). */
 static const char *const key_changed_codes[] = {"e2ee_model_key_mismatch", "e2ee_decryption_failed"};

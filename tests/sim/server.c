@@ -238,6 +238,9 @@ static void handle_signature(struct http_conn *conn, const struct http_request *
 
 static bool key_fault(struct http_conn *conn, const struct fault_use *use)
 {
+    static const char np[] = "{\"detail\":\"Failed to decrypt field\"}";
+    static const char failed[] =
+        "{\"error\":{\"message\":\"it failed\",\"type\":\"server_error\",\"code\":\"upstream_error\"}}";
     if (fault_is(use, F_KEY_MISMATCH))
         refuse(conn, 400, "e2ee_model_key_mismatch", "Model public key does not match this instance");
     else if (fault_is(use, F_KEY_421))
@@ -246,12 +249,9 @@ static bool key_fault(struct http_conn *conn, const struct fault_use *use)
     else if (fault_is(use, F_DECRYPT_400))
         refuse(conn, 400, "bad_request", "Decryption failed");
     else if (fault_is(use, F_DECRYPT_NP))
-        http_reply(conn, 400, "application/json", NULL, "{\"detail\":\"Failed to decrypt field\"}", 36);
+        http_reply(conn, 400, "application/json", NULL, np, sizeof np - 1);
     else if (fault_is(use, F_ERROR_200))
-        http_reply(
-            conn, 200, "application/json", NULL,
-            "{\"error\":{\"message\":\"it failed\",\"type\":\"server_error\",\"code\":\"upstream_error\"}}",
-            78);
+        http_reply(conn, 200, "application/json", NULL, failed, sizeof failed - 1);
     else
         return false;
     sim_stats.faults++;

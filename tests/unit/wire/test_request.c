@@ -52,8 +52,8 @@ static void test_numbers_order_and_space_survive(void **state)
 
 static void test_dropped_between(void **state)
 {
-    expect("{\"user\":\"u\", \"seed\":1 ,\"metadata\":{\"a\":[1]} , \"n\" : 2,\"zz\":1,\"yy\":null," MSG
-           ",\"xx\":{}}",
+    expect("{\"user\":\"u\", \"seed\":1 ,\"metadata\":{\"a\":[1]} , \"n\" : "
+           "2,\"zz\":1,\"yy\":null,\"ww\":false,\"vv\":\"\"," MSG ",\"xx\":{\"a\":0}}",
            "{ \"seed\":1 , \"n\" : 2," SENT TAIL, "user, metadata, 2 unknown");
     expect("{" MSG ",\"user\":\"u\"}", "{" SENT TAIL, "user");
     expect("{ \"\\u0075ser\":\"u\", \"se\\u0065d\":1," MSG "}", "{ \"se\\u0065d\":1," SENT TAIL, "user");
