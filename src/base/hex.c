@@ -66,11 +66,11 @@ bool hex_decode(uint8_t *out, const char *text, size_t digits)
     if (digits % 2 != 0) {
         return false;
     }
-    for (size_t i = decode_words(out, text, digits, &bad) / 2; i < digits / 2; i++) {
-        uint8_t high = digit_value[(uint8_t)text[2 * i]];
-        uint8_t low = digit_value[(uint8_t)text[2 * i + 1]];
+    for (size_t i = decode_words(out, text, digits, &bad); i < digits; i += 2) {
+        uint8_t high = digit_value[(uint8_t)text[i]];
+        uint8_t low = digit_value[(uint8_t)text[i + 1]];
         good &= high & low & 0x10;
-        out[i] = (uint8_t)((high & 15) << 4 | (low & 15));
+        out[i / 2] = (uint8_t)((high & 15) << 4 | (low & 15));
     }
     return good == 0x10 && bad == 0;
 }
