@@ -12,22 +12,49 @@ total_skipped=0
 failed_parts=
 skipped_parts=
 only_parts=
+beside_name=
+beside_pid=
 run_started=$(date +%s)
 
-# part NAME FUNCTION [ARGUMENT...]
-part() {
-    local name=$1 started status passed failed skipped note=
+part_wanted() {
+    [ -z "$only_parts" ] || [[ " $only_parts " == *" $1 "* ]]
+}
+
+# run_part NAME FUNCTION [ARGUMENT...]: what part waits for. Leaves NAME.log, .counts, .status and .seconds in $logs.
+run_part() {
+    local name=$1 started status=0
     shift
-    if [ -n "$only_parts" ] && [[ " $only_parts " != *" $name "* ]]; then return 0; fi
     export counts=$logs/$name.counts
-    rm -f "$counts"
+    rm -f "$counts" "$logs/$name.status"
     started=$(date +%s)
-    status=0
     (
         set -euo pipefail
         "$@"
     ) >"$logs/$name.log" 2>&1 </dev/null &
     wait $! || status=$?
+    echo "$(($(date +%s) - started))" >"$logs/$name.seconds"
+    echo "$status" >"$logs/$name.status"
+}
+
+# part NAME FUNCTION [ARGUMENT...]
+part() {
+    part_wanted "$1" || return 0
+    run_part "$@"
+    judge_part "$1"
+}
+
+# part_beside NAME FUNCTION [ARGUMENT...]: begins it; the next part runs at the same time, then both are judged. For parts that
+# mostly wait, on machines that have two cores anyway.
+part_beside() {
+    part_wanted "$1" || return 0
+    run_part "$@" &
+    beside_pid=$! beside_name=$1
+}
+
+# judge_part NAME: sums up a part that has run, and the one beside it.
+judge_part() {
+    local name=$1 status passed failed skipped note='' counts=$logs/$1.counts
+    status=$(cat "$logs/$name.status")
     if [ -s "$counts" ]; then
         read -r passed failed skipped <"$counts"
         if [ "$status" != 0 ] && [ "$status" != 77 ] && [ "$failed" = 0 ]; then failed=1; fi
@@ -51,7 +78,7 @@ part() {
     total_passed=$((total_passed + passed))
     total_failed=$((total_failed + failed))
     total_skipped=$((total_skipped + skipped))
-    printf '%-28s %4d s  %d ok, %d bad, %d left out%s\n' "$name" "$(($(date +%s) - started))" "$passed" "$failed" \
+    printf '%-28s %4d s  %d ok, %d bad, %d left out%s\n' "$name" "$(cat "$logs/$name.seconds")" "$passed" "$failed" \
         "$skipped" "$note"
     if [ "$failed" -gt 0 ]; then
         failed_parts="$failed_parts $name"
@@ -60,10 +87,20 @@ part() {
         skipped_parts="$skipped_parts $name"
         grep -hiE 'skip' "$logs/$name.log" | sort -u | head -5 | sed 's/^/    | /' || true
     fi
+    join_beside
+}
+
+join_beside() {
+    local name=$beside_name
+    [ -n "$name" ] || return 0
+    beside_name=
+    wait "$beside_pid" || true
+    judge_part "$name"
 }
 
 # Last line of a run. With E2EE_COUNTS the numbers go to that file instead, for the caller's own closing line.
 finish_parts() {
+    join_beside
     printf '%-28s %4d s\n' 'all parts' "$(($(date +%s) - run_started))"
     [ -z "$skipped_parts" ] || echo "left out in part or whole:$skipped_parts"
     [ -z "$failed_parts" ] || echo "failed parts:$failed_parts (logs in build/test-logs)"
