@@ -56,27 +56,31 @@ static bool next_der(struct text *t, char *base64, uint8_t *der, size_t cap, siz
     return skip_word(t, end_line) && digits % 4 == 0 && base64_decode(der, cap, len, base64, digits, false);
 }
 
-#define PARSED_MAX 32
+#define PARSED_MAX 64
 
-/* OpenSSL 3.0 takes a tenth of a millisecond to make a key of a certificate. CAs and signers come again with every quote:
- * one that was parsed is handed out again for exactly the same bytes. Nothing is remembered of its validity. */
+/* OpenSSL 3.0 takes a tenth of a millisecond to make a key of a certificate. CAs and signers come again with every quote,
+ * PCK certificates with every quote of their machine: one that was parsed is handed out again for exactly the same bytes.
+ * Nothing is remembered of its validity. What was not asked for longest makes room, so that many machines' certificates
+ * do not push out their CA. */
 static struct {
     pthread_mutex_t lock;
     struct {
         uint8_t sha256[SHA256_BYTES];
-        X509 *cert; /* a reference of the table's own */
+        X509 *cert;    /* a reference of the table's own; NULL: an empty place */
+        uint64_t used; /* tick of the last use */
     } entry[PARSED_MAX];
-    size_t count, next;
+    uint64_t tick;
 } parsed = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static X509 *parsed_find(const uint8_t sha256[static SHA256_BYTES])
 {
     X509 *cert = NULL;
     pthread_mutex_lock(&parsed.lock);
-    for (size_t i = 0; i < parsed.count && cert == NULL; i++) {
-        if (memcmp(parsed.entry[i].sha256, sha256, SHA256_BYTES) == 0 &&
+    for (size_t i = 0; i < PARSED_MAX && cert == NULL; i++) {
+        if (parsed.entry[i].cert != NULL && memcmp(parsed.entry[i].sha256, sha256, SHA256_BYTES) == 0 &&
             X509_up_ref(parsed.entry[i].cert) == 1) {
             cert = parsed.entry[i].cert;
+            parsed.entry[i].used = ++parsed.tick;
         }
     }
     pthread_mutex_unlock(&parsed.lock);
@@ -85,15 +89,18 @@ static X509 *parsed_find(const uint8_t sha256[static SHA256_BYTES])
 
 static void parsed_keep(const uint8_t sha256[static SHA256_BYTES], X509 *cert)
 {
+    size_t at = 0;
     if (X509_up_ref(cert) != 1) {
         return;
     }
     pthread_mutex_lock(&parsed.lock);
-    X509 *old = parsed.entry[parsed.next].cert;
-    memcpy(parsed.entry[parsed.next].sha256, sha256, SHA256_BYTES);
-    parsed.entry[parsed.next].cert = cert;
-    parsed.next = (parsed.next + 1) % PARSED_MAX;
-    parsed.count += parsed.count < PARSED_MAX;
+    for (size_t i = 1; i < PARSED_MAX; i++) {
+        at = parsed.entry[i].used < parsed.entry[at].used ? i : at;
+    }
+    X509 *old = parsed.entry[at].cert;
+    memcpy(parsed.entry[at].sha256, sha256, SHA256_BYTES);
+    parsed.entry[at].cert = cert;
+    parsed.entry[at].used = ++parsed.tick;
     pthread_mutex_unlock(&parsed.lock);
     X509_free(old);
 }
@@ -114,15 +121,14 @@ static X509 *cert_of_der(const uint8_t *der, size_t len)
     return cert;
 }
 
-/* recurs: a CA's or a signer's, which is worth keeping. */
-static X509 *cert_get(const uint8_t *der, size_t len, bool recurs)
+/* recurs: worth keeping. */
+static X509 *cert_get(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len, bool recurs)
 {
-    uint8_t sha256[SHA256_BYTES];
-    if (!recurs || !hash_sha256(sha256, der, len)) {
-        return cert_of_der(der, len);
+    if (!hash_sha256(sha256, der, len)) {
+        return NULL;
     }
-    X509 *cert = parsed_find(sha256);
-    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL) {
+    X509 *cert = recurs ? parsed_find(sha256) : NULL;
+    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL && recurs) {
         parsed_keep(sha256, cert);
     }
     return cert;
@@ -151,7 +157,8 @@ bool certs_parse(struct certs *out, const char *pem, size_t len, size_t count, s
             err_set(err, ERR_INVALID, "certificate %zu of %zu is not there as PEM", i + 1, count);
             goto out;
         }
-        out->cert[i] = cert_get(der, der_len, count - i <= 2);
+        /* A GPU's own certificates are not kept: a machine has dozens. */
+        out->cert[i] = cert_get(out->sha256[i], der, der_len, count <= PCK_CHAIN || count - i <= 2);
         if (out->cert[i] == NULL) {
             err_set(err, ERR_INVALID, "certificate %zu of %zu is no X.509 in DER", i + 1, count);
             goto out;
@@ -269,90 +276,4 @@ bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *
         proven_add(&name);
     }
     return ok || err_set(err, ERR_INVALID, "is not signed by its issuer");
-}
-
-/* What X509_verify_cert does not ask for: version, algorithm, curve, and validity now. */
-static bool check_cert(const X509 *cert, size_t index, int64_t now, struct err *err)
-{
-    uint8_t key[P256_KEY_BYTES];
-    int64_t from, until;
-    if (X509_get_version(cert) != X509_VERSION_3 || X509_get_signature_nid(cert) != NID_ecdsa_with_SHA256 ||
-        !ecdsa_key(ECDSA_P256, cert, key, err)) {
-        return err_set(err, ERR_INVALID,
-                       "certificate %zu is not X.509v3 with a P-256 key and ecdsa-with-SHA256", index + 1);
-    }
-    if (!certs_time(X509_get0_notBefore(cert), &from) || !certs_time(X509_get0_notAfter(cert), &until) ||
-        now < from || now > until) {
-        return err_set(err, ERR_EXPIRED, "certificate %zu is outside its validity", index + 1);
-    }
-    return true;
-}
-
-static bool verify_store(X509_STORE *store, const struct certs *certs, STACK_OF(X509) * untrusted, bool crls,
-                         int64_t at, struct err *err)
-{
-    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    bool ok = false;
-
-    if (ctx == NULL || !X509_STORE_CTX_init(ctx, store, certs->cert[0], untrusted)) {
-        err_set(err, ERR_CRYPTO, "X509_STORE_CTX_init failed");
-        goto out;
-    }
-    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_X509_STRICT |
-                                           (crls ? X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL : 0));
-    X509_VERIFY_PARAM_set_time(param, (time_t)at);
-    X509_VERIFY_PARAM_set_depth(param, 2);
-    if (X509_verify_cert(ctx) == 1) {
-        ok = true;
-        goto out;
-    }
-    int code = X509_STORE_CTX_get_error(ctx);
-    bool time = code == X509_V_ERR_CERT_HAS_EXPIRED || code == X509_V_ERR_CERT_NOT_YET_VALID ||
-                code == X509_V_ERR_CRL_HAS_EXPIRED || code == X509_V_ERR_CRL_NOT_YET_VALID;
-    err_set(err,
-            code == X509_V_ERR_CERT_REVOKED ? ERR_FORBIDDEN
-            : code == X509_V_ERR_OUT_OF_MEM ? ERR_MEMORY
-            : time                          ? ERR_EXPIRED
-                                            : ERR_INVALID,
-            "certificate %d: %s", X509_STORE_CTX_get_error_depth(ctx) + 1,
-            X509_verify_cert_error_string(code));
-out:
-    X509_STORE_CTX_free(ctx);
-    ERR_clear_error();
-    return ok;
-}
-
-bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
-                  const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err)
-{
-    X509_STORE *store = NULL;
-    STACK_OF(X509) *untrusted = NULL;
-    bool ok = false;
-
-    for (size_t i = 0; i < certs->count; i++) {
-        if (!check_cert(certs->cert[i], i, now, err)) {
-            return false;
-        }
-    }
-    store = X509_STORE_new();
-    untrusted = sk_X509_new_null();
-    if (store == NULL || untrusted == NULL || !X509_STORE_add_cert(store, root_certificate(root)) ||
-        (root_crl != NULL && !X509_STORE_add_crl(store, root_crl->crl)) ||
-        (pck_crl != NULL && !X509_STORE_add_crl(store, pck_crl->crl))) {
-        err_set(err, ERR_CRYPTO, "a certificate store could not be made");
-        goto out;
-    }
-    for (size_t i = 1; i + 1 < certs->count; i++) {
-        if (sk_X509_push(untrusted, certs->cert[i]) <= 0) {
-            err_set(err, ERR_MEMORY, "no memory for a certificate chain");
-            goto out;
-        }
-    }
-    ok = verify_store(store, certs, untrusted, root_crl != NULL, at, err);
-out:
-    sk_X509_free(untrusted);
-    X509_STORE_free(store);
-    ERR_clear_error();
-    return ok;
 }

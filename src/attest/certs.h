@@ -12,6 +12,7 @@
 #include "crypto/hash.h"
 
 #define CERTS_MAX 5 /* of one chain: three of Intel's, five of NVIDIA's */
+#define PCK_CHAIN 3 /* PCK certificate, its CA, root */
 
 #define PCK_CN "Intel SGX PCK Certificate"
 #define PCK_PLATFORM_CN "Intel SGX PCK Platform CA"
@@ -22,6 +23,7 @@
 /* Leaf first, root last. */
 struct certs {
     X509 *cert[CERTS_MAX];
+    uint8_t sha256[CERTS_MAX][SHA256_BYTES]; /* of each one's DER */
     size_t count;
 };
 
@@ -52,7 +54,8 @@ bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *
 
 /* The chain to the root at the moment at, by X509_verify_cert: strict flags, only the root trusted, both CRLs (NULL:
  * without revocation); validity of every certificate also at now (later than at where a policy lets CRLs be
- * stale). ERR_EXPIRED: outside a validity; ERR_FORBIDDEN: revoked; ERR_INVALID: anything else. */
+ * stale). What was accepted is remembered for exactly these bytes while every date in them compares as it did
+ * (attest/proven.h). ERR_EXPIRED: outside a validity; ERR_FORBIDDEN: revoked; ERR_INVALID: anything else. */
 bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
                   const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err) MUST_CHECK;
 

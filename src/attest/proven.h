@@ -1,8 +1,14 @@
-/* Signatures over collateral that were found valid, so that the same bytes need not be proven again at each handshake.
- * Only that is remembered: whether this key's signature fits these bytes, which no time changes. Dates, revocation, who
- * the key belongs to, and everything about a quote are judged anew each time. In memory only, for the life of the
- * process; entries are SHA-256 over key, signature and data, so that nothing but the same bytes can find one. Any
- * thread. */
+/* What was found true of exact bytes, so that it need not be proven again at each handshake. In memory only, for the life
+ * of the process; never a failure. Any thread.
+ *
+ * Two kinds of fact. A signature: this key's fits these bytes, which no time changes. A path: X509_verify_cert accepted
+ * these certificates with these lists (certs_path.c). Its answer depends on the bytes that went in, on flags that are
+ * compiled in, and on time, the latter by comparisons with the dates in those bytes only: between two dates, where every
+ * comparison comes out as it did, so does the answer. Such a fact therefore holds for an interval, and is not found
+ * outside.
+ *
+ * A name is SHA-256 over all that went in, so that nothing but the same bytes can find a fact: another leaf, a list with
+ * one more serial or another root is another name. */
 #ifndef E2EE_ATTEST_PROVEN_H
 #define E2EE_ATTEST_PROVEN_H
 
@@ -10,10 +16,16 @@
 
 #include "crypto/hash.h"
 
-#define PROVEN_MAX 64 /* a platform type has four: TCB info, QE identity, two revocation lists */
+/* A platform type has five facts (TCB info, QE identity, two lists, the signer's path), each platform one more. */
+#define PROVEN_MAX 256
 
 struct proven {
     uint8_t digest[SHA256_BYTES];
+};
+
+/* Seconds since 1970: from <= t < until. */
+struct proven_interval {
+    int64_t from, until;
 };
 
 struct proven_part {
@@ -21,10 +33,13 @@ struct proven_part {
     size_t len;
 };
 
-/* The name of one signature: every part with its length. False when hashing failed, and then nothing is remembered. */
+/* The name of one fact: every part with its length. False when hashing failed, and then nothing is remembered. */
 bool proven_name(struct proven *out, const struct proven_part *parts, size_t count) MUST_CHECK;
+/* Remembered for always, or for an interval that at lies in. */
 bool proven_has(const struct proven *name);
-/* Only after the signature was verified. The oldest entry makes room. */
+bool proven_has_at(const struct proven *name, int64_t at);
+/* Only after it was proven. What was not asked for longest makes room. An interval that is empty is not kept. */
 void proven_add(const struct proven *name);
+void proven_add_for(const struct proven *name, struct proven_interval interval);
 
 #endif

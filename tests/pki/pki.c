@@ -229,6 +229,18 @@ void pki_renew_crls(struct pki *p, const struct pki_spec *spec)
         make_crl(p->ca, p->ca_key, spec->pck_crl_from, spec->pck_crl_until, number, by_ca, spec->revoke_pck);
 }
 
+void pki_renew_pck(struct pki *p, const struct pki_spec *spec, long serial)
+{
+    EVP_PKEY_free(p->pck_key);
+    X509_free(p->pck);
+    p->pck_key = EVP_EC_gen(spec->pck_not_p256 ? "secp256k1" : "P-256");
+    MUST(p->pck_key != NULL);
+    X509_EXTENSION *sgx = sgx_extension(spec);
+    p->pck = pki_cert(p->pck_key, spec->pck_cn, p->ca, p->ca_key, false, serial,
+                      spec->now - 1000 * (int64_t)86400, spec->cert_until, sgx);
+    X509_EXTENSION_free(sgx);
+}
+
 struct pki *pki_new(const struct pki_spec *spec)
 {
     const int64_t day = 86400, from = spec->now - 1000 * day, until = spec->now + 1000 * day;
@@ -236,18 +248,14 @@ struct pki *pki_new(const struct pki_spec *spec)
     MUST(p != NULL);
     p->root_key = EVP_EC_gen("P-256");
     p->ca_key = EVP_EC_gen("P-256");
-    p->pck_key = EVP_EC_gen(spec->pck_not_p256 ? "secp256k1" : "P-256");
     p->signer_key = EVP_EC_gen("P-256");
     p->attestation_key = EVP_EC_gen("P-256");
-    MUST(p->root_key != NULL && p->ca_key != NULL && p->pck_key != NULL && p->signer_key != NULL &&
-         p->attestation_key != NULL);
-    X509_EXTENSION *sgx = sgx_extension(spec);
+    MUST(p->root_key != NULL && p->ca_key != NULL && p->signer_key != NULL && p->attestation_key != NULL);
     p->root = pki_cert(p->root_key, spec->root_cn, NULL, p->root_key, true, 1, from, until, NULL);
     p->ca = pki_cert(p->ca_key, spec->ca_cn, p->root, p->root_key, true, 2, from, until, NULL);
-    p->pck = pki_cert(p->pck_key, spec->pck_cn, p->ca, p->ca_key, false, 3, from, spec->cert_until, sgx);
+    pki_renew_pck(p, spec, 3);
     p->signer = pki_cert(p->signer_key, spec->signer_cn, spec->signer_under_ca ? p->ca : p->root,
                          spec->signer_under_ca ? p->ca_key : p->root_key, false, 4, from, until, NULL);
-    X509_EXTENSION_free(sgx);
     pki_renew_crls(p, spec);
     return p;
 }

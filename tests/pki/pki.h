@@ -65,6 +65,9 @@ struct pki; /* keys, certificates and CRLs */
 struct pki *pki_new(const struct pki_spec *spec);
 /* Both revocation lists anew by spec: dates, number, what is revoked. */
 void pki_renew_crls(struct pki *pki, const struct pki_spec *spec);
+/* Another machine of the same kind: its PCK key and certificate, under the same CA, of spec and with this serial (the
+ * first one has 3). Its quoting enclave has the same attestation key. */
+void pki_renew_pck(struct pki *pki, const struct pki_spec *spec, long serial);
 void pki_free(struct pki *pki);
 struct pki_bytes pki_root_pem(const struct pki *pki);
 struct pki_bytes pki_pck_chain(const struct pki *pki);    /* PEM: PCK, CA, root */

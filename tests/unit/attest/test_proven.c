@@ -28,17 +28,33 @@ static void only_the_same(void **state)
     proven_add(&one);
     assert_true(proven_has(&one));
     assert_false(proven_has(&other)); /* the same bytes, cut elsewhere */
+    proven_add(&other);
     for (int i = 0; i < PROVEN_MAX; i++) {
-        char text[4] = {(char)i, 1, 2, 3};
+        char text[4] = {(char)i, (char)(i >> 8), 2, 3};
         assert_true(proven_has(&one));
         more = name_of(text, 4, "x", 1);
         proven_add(&more);
         assert_true(proven_has(&more));
     }
-    assert_false(proven_has(&one)); /* made room */
+    assert_true(proven_has(&one));    /* asked for all the time */
+    assert_false(proven_has(&other)); /* made room */
     const struct proven_part parts[5] = {{"", 0}};
     assert_false(proven_name(&more, parts, 0));
     assert_false(proven_name(&more, parts, 5));
+}
+
+static void while_it_holds(void **state)
+{
+    struct proven name = name_of("interval", 8, "", 0), empty = name_of("empty", 5, "", 0);
+    proven_add_for(&name, (struct proven_interval){100, 200});
+    proven_add_for(&empty, (struct proven_interval){100, 100});
+    assert_false(proven_has_at(&name, 99));
+    assert_true(proven_has_at(&name, 100));
+    assert_true(proven_has_at(&name, 199));
+    assert_false(proven_has_at(&name, 200));
+    assert_false(proven_has_at(&name, INT64_MIN));
+    assert_false(proven_has_at(&name, INT64_MAX));
+    assert_false(proven_has_at(&empty, 100));
 }
 
 static void take(struct buf *out, struct pki_bytes bytes)
@@ -118,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_same),
+        cmocka_unit_test(while_it_holds),
         cmocka_unit_test(nothing_else_is_remembered),
     };
     return cmocka_run_group_tests_name("proven", tests, NULL, NULL);
