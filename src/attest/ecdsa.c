@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,45 +26,57 @@ static const struct {
 bool ecdsa_key(enum ecdsa_curve curve, const X509 *cert, uint8_t *key, struct err *err)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(cert);
-    uint8_t point[1 + KEY_MAX];
+    /* The point as it stands in the certificate, which is what pkey was made of, for OpenSSL reckons the coordinates anew
+     * when it is asked for them. */
+    const ASN1_BIT_STRING *point = X509_get0_pubkey_bitstr(cert);
     char group[32];
     size_t len, key_bytes = 2 * curves[curve].coordinate;
-    bool ok = pkey != NULL && EVP_PKEY_is_a(pkey, "EC") &&
+    bool ok = pkey != NULL && point != NULL && EVP_PKEY_is_a(pkey, "EC") &&
               EVP_PKEY_get_group_name(pkey, group, sizeof group, &len) &&
-              OBJ_txt2nid(group) == curves[curve].nid &&
-              EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &len) &&
-              len == 1 + key_bytes && point[0] == 4;
+              OBJ_txt2nid(group) == curves[curve].nid && (size_t)ASN1_STRING_length(point) == 1 + key_bytes &&
+              ASN1_STRING_get0_data(point)[0] == 4;
     ERR_clear_error();
     if (!ok) {
         memset(key, 0, key_bytes);
         return err_set(err, ERR_INVALID, "a certificate's key is not on %s", curves[curve].name);
     }
-    memcpy(key, point + 1, key_bytes);
+    memcpy(key, ASN1_STRING_get0_data(point) + 1, key_bytes);
     return true;
 }
 
-/* NULL when the point is not on the curve. */
-static EVP_PKEY *key_of_raw(enum ecdsa_curve curve, const uint8_t *key)
+/* A key without a point. */
+static EVP_PKEY *make_blank(enum ecdsa_curve curve)
 {
-    uint8_t point[1 + KEY_MAX] = {4};
     char group[8];
-    size_t key_bytes = 2 * curves[curve].coordinate;
     EVP_PKEY *pkey = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
 
     snprintf(group, sizeof group, "%s", curves[curve].name); /* OpenSSL's parameter is not const */
-    memcpy(point + 1, key, key_bytes);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, 1 + key_bytes),
         OSSL_PARAM_construct_end(),
     };
     if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_KEY_PARAMETERS, params) != 1) {
         pkey = NULL;
     }
     EVP_PKEY_CTX_free(ctx);
     return pkey;
+}
+
+/* A copy of a key without a point, which is kept for the life of the process: to copy a curve takes a quarter of the time
+ * that OpenSSL takes to make it of its name. */
+static EVP_PKEY *blank(enum ecdsa_curve curve)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static EVP_PKEY *kept[ECDSA_P384 + 1];
+    pthread_mutex_lock(&lock);
+    if (kept[curve] == NULL) {
+        kept[curve] = make_blank(curve);
+    }
+    EVP_PKEY *copy = kept[curve] != NULL ? EVP_PKEY_dup(kept[curve]) : NULL;
+    pthread_mutex_unlock(&lock);
+    return copy;
 }
 
 /* r || s as the DER that EVP wants. 0 on failure. */
@@ -93,16 +106,19 @@ bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const
     bool ok = false;
 
     *valid = false;
-    EVP_PKEY *pkey = key_of_raw(curve, key);
+    uint8_t point[1 + KEY_MAX] = {4};
+    size_t key_bytes = 2 * curves[curve].coordinate;
+    EVP_PKEY *pkey = blank(curve);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t der_len = signature_to_der(der, signature, curves[curve].coordinate);
-    if (ctx == NULL || der_len == 0) {
+    if (pkey == NULL || ctx == NULL || der_len == 0) {
         err_set(err, ERR_CRYPTO, "a signature could not be prepared for verification");
         goto out;
     }
     ok = true;
-    if (pkey == NULL) {
-        goto out;
+    memcpy(point + 1, key, key_bytes);
+    if (EVP_PKEY_set1_encoded_public_key(pkey, point, 1 + key_bytes) != 1) {
+        goto out; /* not on the curve */
     }
     if (EVP_DigestVerifyInit(ctx, NULL, curves[curve].hash(), NULL, pkey) != 1) {
         ok = err_set(err, ERR_CRYPTO, "EVP_DigestVerifyInit failed");
