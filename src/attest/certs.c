@@ -57,6 +57,8 @@ static bool next_der(struct text *t, char *base64, uint8_t *der, size_t cap, siz
 }
 
 #define PARSED_MAX 64
+/* Bytes of DER. The largest of Intel's has 1.3 kB; what somebody else sends of any size is not kept. */
+#define PARSED_DER_BYTES 4096
 
 /* OpenSSL 3.0 takes a tenth of a millisecond to make a key of a certificate. CAs and signers come again with every quote,
  * PCK certificates with every quote of their machine: one that was parsed is handed out again for exactly the same bytes.
@@ -127,6 +129,7 @@ static X509 *cert_get(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, s
     if (!hash_sha256(sha256, der, len)) {
         return NULL;
     }
+    recurs = recurs && len <= PARSED_DER_BYTES;
     X509 *cert = recurs ? parsed_find(sha256) : NULL;
     if (cert == NULL && (cert = cert_of_der(der, len)) != NULL && recurs) {
         parsed_keep(sha256, cert);

@@ -20,7 +20,7 @@
 #define TCB_SIGNER_CN "Intel SGX TCB Signing"
 #define ROOT_CN "Intel SGX Root CA"
 
-/* Leaf first, root last. */
+/* Leaf first, root last. certs_parse fills it, and nobody else: what is remembered of a chain goes by the hashes. */
 struct certs {
     X509 *cert[CERTS_MAX];
     uint8_t sha256[CERTS_MAX][SHA256_BYTES]; /* of each one's DER */
