@@ -231,7 +231,7 @@ struct job {
 static void *work(void *arg)
 {
     struct job *job = arg;
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < 80; i++) {
         struct proven name;
         struct err err = {0};
         unsigned junk[2] = {job->seed, i};
