@@ -288,8 +288,26 @@ static bool check_cert(const X509 *cert, size_t index, int64_t now, struct err *
     return true;
 }
 
+/* When the chain is judged, and how long a CRL may be past its end then. */
+struct moment {
+    int64_t now, allow_stale_s;
+};
+
+/* The one thing that passes though OpenSSL does not like it: a CRL whose nextUpdate is no longer ago than allowed.
+ * OpenSSL takes nextUpdate itself for too late; it is in time. */
+static int judge_crl_end(int ok, X509_STORE_CTX *ctx)
+{
+    const struct moment *m = X509_STORE_CTX_get_app_data(ctx);
+    const X509_CRL *crl = X509_STORE_CTX_get0_current_crl(ctx);
+    int64_t until;
+    if (ok || m == NULL || crl == NULL || X509_STORE_CTX_get_error(ctx) != X509_V_ERR_CRL_HAS_EXPIRED) {
+        return ok;
+    }
+    return certs_time(X509_CRL_get0_nextUpdate(crl), &until) && m->now - until <= m->allow_stale_s;
+}
+
 static bool verify_store(X509_STORE *store, const struct certs *certs, STACK_OF(X509) * untrusted, bool crls,
-                         int64_t at, struct err *err)
+                         struct moment moment, struct err *err)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     bool ok = false;
@@ -301,8 +319,13 @@ static bool verify_store(X509_STORE *store, const struct certs *certs, STACK_OF(
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_X509_STRICT |
                                            (crls ? X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL : 0));
-    X509_VERIFY_PARAM_set_time(param, (time_t)at);
+    X509_VERIFY_PARAM_set_time(param, (time_t)moment.now);
     X509_VERIFY_PARAM_set_depth(param, 2);
+    if (X509_STORE_CTX_set_app_data(ctx, &moment) != 1) {
+        err_set(err, ERR_MEMORY, "no memory for a certificate chain");
+        goto out;
+    }
+    X509_STORE_CTX_set_verify_cb(ctx, judge_crl_end);
     if (X509_verify_cert(ctx) == 1) {
         ok = true;
         goto out;
@@ -324,7 +347,7 @@ out:
 }
 
 bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
-                  const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err)
+                  const struct certs_crl *pck_crl, int64_t allow_stale_s, int64_t now, struct err *err)
 {
     X509_STORE *store = NULL;
     STACK_OF(X509) *untrusted = NULL;
@@ -349,7 +372,7 @@ bool certs_verify(const struct certs *certs, const struct attest_root *root, con
             goto out;
         }
     }
-    ok = verify_store(store, certs, untrusted, root_crl != NULL, at, err);
+    ok = verify_store(store, certs, untrusted, root_crl != NULL, (struct moment){now, allow_stale_s}, err);
 out:
     sk_X509_free(untrusted);
     X509_STORE_free(store);
