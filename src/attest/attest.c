@@ -88,7 +88,8 @@ static bool check_quote(struct attest_verdict *v, const struct quote *quote, con
     const struct nvidia_terms terms = {.nonce = input->nonce,
                                        .root = root_gpus(input->root),
                                        .nras = input->nras,
-                                       .enforced = policy->gpu_enforced};
+                                       .enforced = policy->gpu_enforced,
+                                       .required = policy->gpu_required};
     if (!dstack_check(v, body, err) || !nvidia_check(v, body, &terms, err)) {
         return false;
     }
