@@ -17,6 +17,15 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void expect_result(const char *id, enum check_result result)
+{
+    const struct verdict_check *c = verdict_find(m.v, id);
+    if (c == NULL || c->result != result) {
+        fail_msg("%s: %s, expected %s", id, c != NULL ? verdict_result_name(c->result) : "absent",
+                 verdict_result_name(result));
+    }
+}
+
 /* TD 1.5 has two SVNs, and a refusal names the one that it is about. */
 static void which_svn(void **state)
 {
@@ -53,11 +62,50 @@ static void which_svn(void **state)
     }
 }
 
+/* What the provider says of model and algorithm, which nothing proves, may not contradict what was asked. */
+static void claims(void **state)
+{
+    static const struct {
+        const char *members, *model;
+        enum check_result of_model, of_algorithm;
+    } cases[] = {
+        {"", "m", CHECK_NOT_APPLICABLE, CHECK_NOT_APPLICABLE},
+        {",\"model\":null,\"signing_algo\":null", "m", CHECK_NOT_APPLICABLE, CHECK_NOT_APPLICABLE},
+        {",\"model\":\"m\",\"signing_algo\":\"ecdsa\"", "m", CHECK_PASS, CHECK_PASS},
+        {",\"model\":\"m\",\"upstream_model\":\"x/M\",\"model_name\":\"x/M\"", "m", CHECK_PASS,
+         CHECK_NOT_APPLICABLE},
+        {",\"model\":\"m\"", NULL, CHECK_NOT_CHECKED, CHECK_NOT_APPLICABLE},
+        {",\"model\":\"n\"", "m", CHECK_FAIL, CHECK_NOT_APPLICABLE},
+        {",\"model\":\"M\"", "m", CHECK_FAIL, CHECK_NOT_APPLICABLE},
+        {",\"model\":\"\"", "m", CHECK_FAIL, CHECK_NOT_APPLICABLE},
+        {",\"signing_algo\":\"ed25519\"", "m", CHECK_NOT_APPLICABLE, CHECK_FAIL},
+        {",\"signing_algo\":\"ECDSA\"", "m", CHECK_NOT_APPLICABLE, CHECK_FAIL},
+        {",\"signing_algo\":7", "m", CHECK_NOT_APPLICABLE, CHECK_FAIL},
+        {",\"model\":\"n\",\"signing_algo\":\"ed25519\"", "m", CHECK_FAIL, CHECK_FAIL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        m.members = cases[i].members;
+        m.model = cases[i].model;
+        made_judge(&m, &spec);
+        expect_result("body.model", cases[i].of_model);
+        expect_result("body.algorithm", cases[i].of_algorithm);
+        made_expect(&m, m.members,
+                    cases[i].of_model == CHECK_FAIL       ? "body.model"
+                    : cases[i].of_algorithm == CHECK_FAIL ? "body.algorithm"
+                                                          : "binding"); /* no key in it */
+        expect_result("quote.signature", CHECK_PASS);                   /* the others are still shown */
+    }
+    m.members = ",\"model\":7";
+    made_judge(&m, &spec);
+    made_expect(&m, "a model that is no text", "body");
+}
+
 int main(void)
 {
 #define MADE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         MADE(which_svn),
+        MADE(claims),
     };
     return cmocka_run_group_tests_name("order of the checks", tests, NULL, NULL);
 }
