@@ -1,6 +1,8 @@
 /* In which order made-up evidence is judged, and in which words: what is said of steps that were not reached. */
 #include "made.h"
 
+#define QUOTE_TD_ATTRIBUTES (48 + 120) /* header, and where the TD report has them */
+
 static struct made m;
 static struct pki_spec spec;
 
@@ -24,6 +26,39 @@ static void expect_result(const char *id, enum check_result result)
         fail_msg("%s: %s, expected %s", id, c != NULL ? verdict_result_name(c->result) : "absent",
                  verdict_result_name(result));
     }
+}
+
+/* attestation.md section 1, step 16: fields of a quote whose signature does not hold are nobody's words. */
+static void expect_fields_not_judged(const char *reason)
+{
+    static const char *const fields[] = {
+        "td.debug",        "td.attributes", "td.service",      "td.owner",     "nonce",
+        "binding",         "freshness",     "guest.event-log", "guest.events", "guest.compose",
+        "guest.config-id", "gpu.evidence",  "gpu.devices",     "pins",
+    };
+    made_judge(&m, &spec);
+    made_expect(&m, reason, reason);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        expect_result(fields[i], CHECK_NOT_CHECKED);
+    }
+}
+
+static void fields_need_the_signature(void **state)
+{
+    m.flip = QUOTE_TD_ATTRIBUTES; /* debug mode, as nobody signed it */
+    expect_fields_not_judged("quote.signature");
+    m.members = "";
+    expect_fields_not_judged("quote.signature");
+    m.flip = 0;
+    spec.td_attributes[0] = 1; /* signed, but by a machine that Intel revoked */
+    spec.revoke_pck = true;
+    expect_fields_not_judged("pck.chain");
+    spec.revoke_pck = false;
+    m.members = NULL;
+    made_judge(&m, &spec);
+    made_expect(&m, "debug", "td.debug");
+    expect_result("td.attributes", CHECK_PASS);
+    expect_result("pins", CHECK_NOT_APPLICABLE);
 }
 
 /* TD 1.5 has two SVNs, and a refusal names the one that it is about. */
@@ -100,12 +135,47 @@ static void claims(void **state)
     made_expect(&m, "a model that is no text", "body");
 }
 
+/* Software that was not pinned behind a key that is not bound: the reason is what is really wrong. */
+static void binding_before_pins(void **state)
+{
+    struct attest_pin other = {.label = "a", .model = "m", .has_os = true};
+    memset(other.mrtd, 1, sizeof other.mrtd);
+    m.policy.pins = POLICY_PINS_POLICY;
+    m.policy.accepted = mem_calloc(1, sizeof other);
+    assert_non_null(m.policy.accepted);
+    m.policy.accepted[0] = other;
+    m.policy.accepted_count = 1;
+    m.members = "";
+    m.model = "m";
+    made_judge(&m, &spec);
+    expect_result("pins", CHECK_FAIL);
+    made_expect(&m, "both", "binding");
+}
+
+/* check = require in [gpu]. */
+static void gpus_required(void **state)
+{
+    static const char *const bodies[] = {NULL, ""};
+    for (size_t i = 0; i < 2; i++) {
+        m.members = bodies[i];
+        m.policy.gpu_enforced = m.policy.gpu_required = true;
+        made_judge(&m, &spec);
+        expect_result("gpu.evidence", CHECK_FAIL);
+        assert_true(verdict_find(m.v, "gpu.evidence")->enforced);
+        assert_non_null(strstr(verdict_find(m.v, "gpu.evidence")->detail, "which the policy requires"));
+        expect_result("gpu.signature", CHECK_NOT_CHECKED);
+        m.policy.gpu_required = false;
+        made_judge(&m, &spec);
+        expect_result("gpu.evidence", i == 0 ? CHECK_NOT_APPLICABLE : CHECK_NOT_CHECKED);
+    }
+}
+
 int main(void)
 {
 #define MADE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        MADE(which_svn),
-        MADE(claims),
+        MADE(fields_need_the_signature), MADE(which_svn),     MADE(claims),
+        MADE(binding_before_pins),       MADE(gpus_required),
     };
     return cmocka_run_group_tests_name("order of the checks", tests, NULL, NULL);
 }
