@@ -56,7 +56,7 @@ bool verifier_attest(void *arg, const char *model, struct session_evidence *out,
 /* The last verdict on each model, for /health and /metrics. */
 struct verifier_outcome {
     char model[LIMIT_MODEL_ID_BYTES + 1];
-    int64_t at; /* seconds since 1970 */
+    int64_t at_ns; /* clock_boot_ns: its age must not follow a clock that was set */
     bool verified;
     enum tcb_status tcb_status;
     enum attest_level level;

@@ -203,7 +203,7 @@ void verifier_note(struct verifier *v, const char *model, const struct attest_ve
     if (o != NULL) {
         memset(o, 0, sizeof *o);
         snprintf(o->model, sizeof o->model, "%s", model);
-        o->at = verdict->at;
+        o->at_ns = clock_boot_ns();
         o->verified = verdict->verified;
         o->tcb_status = verdict->tcb_status;
         o->level = verdict->level;
