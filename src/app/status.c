@@ -144,6 +144,13 @@ static void append_age(void *arg, const struct verifier_outcome *o)
     buf_appendf(list->out, "} %" PRId64 "\n", (list->now - o->at_ns) / CLOCK_NS_PER_S);
 }
 
+static void append_gpus(void *arg, const struct verifier_outcome *o)
+{
+    struct session_list *list = arg;
+    append_label(list, "gpus", o);
+    buf_appendf(list->out, "} %d\n", o->gpus);
+}
+
 static void append_expiry(void *arg, const struct verifier_outcome *o)
 {
     struct session_list *list = arg;
@@ -163,6 +170,9 @@ void status_append_verdict_metrics(struct verifier *verifier, struct buf *out)
     buf_append_str(out, "# HELP e2ee_proxy_attestation_age_seconds age of that verdict\n"
                         "# TYPE e2ee_proxy_attestation_age_seconds gauge\n");
     verifier_visit(verifier, append_age, &list);
+    buf_append_str(out, "# HELP e2ee_proxy_attestation_gpus 1 when GPUs showed evidence that holds\n"
+                        "# TYPE e2ee_proxy_attestation_gpus gauge\n");
+    verifier_visit(verifier, append_gpus, &list);
     buf_append_str(
         out, "# HELP e2ee_proxy_attestation_collateral_seconds_left until a piece of its collateral ends\n"
              "# TYPE e2ee_proxy_attestation_collateral_seconds_left gauge\n");

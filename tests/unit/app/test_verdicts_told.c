@@ -87,10 +87,29 @@ static void ages_do_not_follow_the_clock(void **state)
     }
 }
 
+static void gpus_that_show_nothing(void **state)
+{
+    const bool turns[] = {false, false, true, false};
+    for (size_t i = 0; i < 4; i++) {
+        note(turns[i]);
+        buf_reset(&out);
+        status_append_verdict_metrics(v, &out);
+        assert_int_equal(number("\ne2ee_proxy_attestation_gpus{model=\"m\"} "), turns[i]);
+        assert_int_equal(v->outcomes[0].gpus_missed, !turns[i]);
+    }
+    /* A refusal warns of nothing: it says why itself. */
+    verdict_init(verdict, 0);
+    verdict_fail(verdict, "body", "made up");
+    verdict_close(verdict);
+    verifier_note(v, "other", verdict);
+    assert_false(v->outcomes[1].gpus_missed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ages_do_not_follow_the_clock, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gpus_that_show_nothing, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("verdicts as they are told", tests, NULL, NULL);
 }
