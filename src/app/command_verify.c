@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "session/collateral_source.h"
 
 #define QUOTE_FILE_BYTES_MAX 1048576
 
@@ -21,6 +22,7 @@ struct saved {
     struct nras_evidence said;
     char model[LIMIT_MODEL_ID_BYTES + 1];
     struct collateral collateral;
+    struct collateral_got got; /* by --collateral */
     struct attest_policy policy;
     struct attest_root *root;
     uint8_t nonce[ATTEST_NONCE_BYTES];
@@ -103,6 +105,7 @@ static bool load_policy(struct saved *s, const char *path, struct err *err)
     return true;
 }
 
+/* PATH's own collateral, unless --collateral names other: all of it then, for pieces of two sets belong to no moment. */
 static bool load_collateral(struct saved *s, const struct config *config, const char *folder, struct err *err)
 {
     if (config->collateral == NULL) {
@@ -112,12 +115,21 @@ static bool load_collateral(struct saved *s, const struct config *config, const 
         }
         return err->kind == ERR_NOT_FOUND; /* judged without: the verdict says what that leaves open */
     }
-    struct buf text;
-    buf_init(&text, LIMIT_ATTESTATION_BYTES);
-    bool ok = text_read_file(&text, config->collateral, err) &&
-              collateral_parse_json(&s->collateral, (const char *)text.data, text.len, err);
-    buf_free(&text);
-    s->input.collateral = &s->collateral;
+    const struct collateral_source_options options = {.where = config->collateral};
+    struct collateral_source *source = collateral_source_new(&options, err);
+    struct collateral_key key;
+    struct err ignored = {0};
+    bool ok = source != NULL &&
+              (!collateral_source_online(source) ||
+               err_set(err, ERR_CONFIG, "--collateral: verify asks no service; give a file or a folder"));
+    /* Evidence that names no platform is refused for that, whatever collateral there is. */
+    if (ok && attest_collateral_key(&s->input, &key, &ignored)) {
+        collateral_source_get(source, &key, s->at, false, &s->got);
+        s->input.collateral = &s->got.collateral;
+        ok = s->got.origin != COLLATERAL_NONE ||
+             err_set(err, s->got.problem.kind, "%s", s->got.problem.message);
+    }
+    collateral_source_free(source);
     return ok;
 }
 
@@ -149,7 +161,6 @@ static bool load(struct saved *s, const struct config *config, struct err *err)
 {
     const char *folder = config->words[0];
     if (!read_options(s, config, err) || !load_evidence(s, folder, err) || !load_model(s, folder, err) ||
-        !load_collateral(s, config, folder, err) ||
         (config->root != NULL && !load_root(s, config->root, err))) {
         return false;
     }
@@ -161,7 +172,7 @@ static bool load(struct saved *s, const struct config *config, struct err *err)
         s->input.quote = s->quote.data;
         s->input.quote_len = s->quote.len;
     }
-    return true;
+    return load_collateral(s, config, folder, err);
 }
 
 int command_verify(const struct config *config)
@@ -178,6 +189,7 @@ int command_verify(const struct config *config)
     buf_init(&s.nras, NRAS_ANSWER_BYTES_MAX);
     buf_init(&s.nras_keys, JWKS_BYTES_MAX);
     collateral_init(&s.collateral);
+    collateral_got_init(&s.got);
     policy_init(&s.policy);
     struct attest_verdict *verdict = mem_calloc(1, sizeof *verdict);
     int code;
@@ -196,6 +208,7 @@ int command_verify(const struct config *config)
     root_free(s.root);
     policy_free(&s.policy);
     collateral_free(&s.collateral);
+    collateral_got_free(&s.got);
     buf_free(&s.nras_keys);
     buf_free(&s.nras);
     buf_free(&s.quote);

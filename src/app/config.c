@@ -267,6 +267,11 @@ bool config_load(struct config *config, int argc, char **argv, struct err *err)
     if (path != NULL && (!set_string(&config->config_file, path, err) || !load_file(config, path, err))) {
         return false;
     }
+    if (command_bit(argv[0]) == FOR_VERIFY) {
+        /* Saved evidence has its own collateral; the file's key says where the proxy's comes from. */
+        mem_free(config->collateral);
+        config->collateral = NULL;
+    }
     return load_flags(config, argc, argv, err);
 }
 

@@ -39,7 +39,7 @@ static void append_tokens_json(struct buf *out, const struct keyipc_status_answe
 
 struct session_list {
     struct buf *out;
-    int64_t now;
+    int64_t now; /* clock_boot_ns; for what ends by the calendar clock_wall_s */
     bool first;
 };
 
@@ -60,7 +60,8 @@ static void append_outcome_json(void *arg, const struct verifier_outcome *o)
     list->first = false;
     json_append_string(list->out, o->model, strlen(o->model));
     buf_appendf(list->out, ",\"verdict\":\"%s\",\"age_seconds\":%" PRId64 ",\"level\":\"%s\",\"tcb_status\":",
-                o->verified ? "verified" : "refused", list->now - o->at, verdict_level_name(o->level));
+                o->verified ? "verified" : "refused", (list->now - o->at_ns) / CLOCK_NS_PER_S,
+                verdict_level_name(o->level));
     if (o->tcb_status == TCB_NONE) {
         buf_append_str(list->out, "null");
     } else {
@@ -70,6 +71,14 @@ static void append_outcome_json(void *arg, const struct verifier_outcome *o)
         buf_appendf(list->out, ",\"check\":\"%s\"", o->check);
     }
     buf_append_byte(list->out, '}');
+}
+
+void status_append_attestations(struct verifier *verifier, struct buf *out)
+{
+    struct session_list list = {out, clock_boot_ns(), true};
+    buf_append_byte(out, '[');
+    verifier_visit(verifier, append_outcome_json, &list);
+    buf_append_byte(out, ']');
 }
 
 void status_reply_health(struct app *app, struct http_call *call)
@@ -98,10 +107,9 @@ void status_reply_health(struct app *app, struct http_call *call)
     buf_append_str(&out, ",\"sessions\":[");
     struct session_list list = {&out, clock_boot_ns(), true};
     sessions_visit(app->sessions, append_session_json, &list);
-    buf_append_str(&out, "],\"attestations\":[");
-    struct session_list outcomes = {&out, clock_wall_s(), true};
-    verifier_visit(app->verifier, append_outcome_json, &outcomes);
-    buf_append_str(&out, "]}");
+    buf_append_str(&out, "],\"attestations\":");
+    status_append_attestations(app->verifier, &out);
+    buf_append_byte(&out, '}');
     const struct http_header retry = {"Retry-After", "5"};
     call_reply(call, ready ? 200 : 503, "application/json", &retry, ready ? 0 : 1, out.data, out.len);
     buf_free(&out);
@@ -133,7 +141,14 @@ static void append_age(void *arg, const struct verifier_outcome *o)
 {
     struct session_list *list = arg;
     append_label(list, "age_seconds", o);
-    buf_appendf(list->out, "} %" PRId64 "\n", list->now - o->at);
+    buf_appendf(list->out, "} %" PRId64 "\n", (list->now - o->at_ns) / CLOCK_NS_PER_S);
+}
+
+static void append_gpus(void *arg, const struct verifier_outcome *o)
+{
+    struct session_list *list = arg;
+    append_label(list, "gpus", o);
+    buf_appendf(list->out, "} %d\n", o->gpus);
 }
 
 static void append_expiry(void *arg, const struct verifier_outcome *o)
@@ -145,20 +160,24 @@ static void append_expiry(void *arg, const struct verifier_outcome *o)
     }
 }
 
-static void append_outcome_metrics(struct app *app, struct buf *out)
+void status_append_verdict_metrics(struct verifier *verifier, struct buf *out)
 {
-    struct session_list list = {out, clock_wall_s(), true};
+    struct session_list list = {out, clock_boot_ns(), true};
     buf_append_str(
         out, "# HELP e2ee_proxy_attestation_verified 1 when the last verdict on the model was verified\n"
              "# TYPE e2ee_proxy_attestation_verified gauge\n");
-    verifier_visit(app->verifier, append_verified, &list);
+    verifier_visit(verifier, append_verified, &list);
     buf_append_str(out, "# HELP e2ee_proxy_attestation_age_seconds age of that verdict\n"
                         "# TYPE e2ee_proxy_attestation_age_seconds gauge\n");
-    verifier_visit(app->verifier, append_age, &list);
+    verifier_visit(verifier, append_age, &list);
+    buf_append_str(out, "# HELP e2ee_proxy_attestation_gpus 1 when GPUs showed evidence that holds\n"
+                        "# TYPE e2ee_proxy_attestation_gpus gauge\n");
+    verifier_visit(verifier, append_gpus, &list);
     buf_append_str(
         out, "# HELP e2ee_proxy_attestation_collateral_seconds_left until a piece of its collateral ends\n"
              "# TYPE e2ee_proxy_attestation_collateral_seconds_left gauge\n");
-    verifier_visit(app->verifier, append_expiry, &list);
+    list.now = clock_wall_s(); /* that end is a date */
+    verifier_visit(verifier, append_expiry, &list);
 }
 
 static void append_token_metrics(const struct keyholder_state *state, struct buf *out)
@@ -223,7 +242,7 @@ void status_reply_metrics(struct app *app, struct http_call *call)
                 inflight_used(&app->inflight));
     struct session_list list = {&out, clock_boot_ns(), true};
     sessions_visit(app->sessions, append_session_metric, &list);
-    append_outcome_metrics(app, &out);
+    status_append_verdict_metrics(app->verifier, &out);
     call_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, out.data, out.len);
     buf_free(&out);
 }

@@ -56,8 +56,10 @@ bool verifier_attest(void *arg, const char *model, struct session_evidence *out,
 /* The last verdict on each model, for /health and /metrics. */
 struct verifier_outcome {
     char model[LIMIT_MODEL_ID_BYTES + 1];
-    int64_t at; /* seconds since 1970 */
+    int64_t at_ns; /* clock_boot_ns: its age must not follow a clock that was set */
     bool verified;
+    bool gpus_missed; /* it was said that a verdict came without evidence of GPUs; until there is some */
+    bool gpus;        /* evidence of GPUs was there, and held */
     enum tcb_status tcb_status;
     enum attest_level level;
     char check[VERDICT_NAME_BYTES]; /* that refused it; "" when verified */

@@ -195,15 +195,26 @@ static struct verifier_outcome *outcome_of(struct verifier *v, const char *model
     return v->outcome_count < VERIFIER_OUTCOMES_MAX ? &v->outcomes[v->outcome_count++] : NULL;
 }
 
+static bool passed(const struct attest_verdict *verdict, const char *id)
+{
+    const struct verdict_check *check = verdict_find(verdict, id);
+    return check != NULL && check->result == CHECK_PASS;
+}
+
 void verifier_note(struct verifier *v, const char *model, const struct attest_verdict *verdict)
 {
+    bool gpus = passed(verdict, "gpu.evidence") && passed(verdict, "gpu.devices"), warn = false;
     warn_of(model, verdict);
     pthread_mutex_lock(&v->lock);
     struct verifier_outcome *o = outcome_of(v, model);
     if (o != NULL) {
+        bool warned = o->gpus_missed && !gpus;
+        warn = verdict->verified && !gpus && !warned;
         memset(o, 0, sizeof *o);
         snprintf(o->model, sizeof o->model, "%s", model);
-        o->at = verdict->at;
+        o->at_ns = clock_boot_ns();
+        o->gpus = gpus;
+        o->gpus_missed = warned || warn;
         o->verified = verdict->verified;
         o->tcb_status = verdict->tcb_status;
         o->level = verdict->level;
@@ -213,6 +224,12 @@ void verifier_note(struct verifier *v, const char *model, const struct attest_ve
         }
     }
     pthread_mutex_unlock(&v->lock);
+    if (warn) {
+        log_warn(
+            "%s: verified without evidence of GPUs that holds: nothing shows where the model runs (`check = "
+            "require` in [gpu] of the policy refuses that)",
+            model);
+    }
 }
 
 void verifier_visit(struct verifier *v, void (*visit)(void *arg, const struct verifier_outcome *outcome),

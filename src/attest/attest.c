@@ -22,7 +22,29 @@ static bool is_fatal(const struct err *err)
     return err->kind == ERR_MEMORY || err->kind == ERR_CRYPTO || err->kind == ERR_INTERNAL;
 }
 
-/* "body" and "body.verified". False: *fatal says whether err is the caller's or the verdict refuses. */
+/* Claims that no signature covers: they can only show that the answer is about something else than what was asked. */
+static void check_claims(struct attest_verdict *v, const struct attest_body *body, const char *model)
+{
+    if (!body->has_model) {
+        verdict_add(v, "body.model", CHECK_NOT_APPLICABLE, true, "the answer names no model");
+    } else if (model == NULL) {
+        verdict_add(v, "body.model", CHECK_NOT_CHECKED, false, "which model was asked for is not known");
+    } else if (strcmp(body->model, model) != 0) {
+        verdict_fail(v, "body.model", "the answer is about another model than the one that was asked for");
+    } else {
+        verdict_pass(v, "body.model", "the answer is about the model that was asked for");
+    }
+    if (!body->has_algo) {
+        verdict_add(v, "body.algorithm", CHECK_NOT_APPLICABLE, true,
+                    "the answer names no algorithm of its key");
+    } else if (!body->ecdsa) {
+        verdict_fail(v, "body.algorithm", "the answer is about a key of another algorithm than ecdsa");
+    } else {
+        verdict_pass(v, "body.algorithm", "the key that it is about is one of ecdsa");
+    }
+}
+
+/* "body" and "body.…". False: *fatal says whether err is the caller's or the verdict refuses. */
 static bool check_body(struct attest_verdict *v, struct attest_body *body, const struct attest_input *input,
                        bool *fatal, struct err *err)
 {
@@ -55,6 +77,7 @@ static bool check_body(struct attest_verdict *v, struct attest_body *body, const
     } else {
         return verdict_fail(v, "body.verified", "the provider itself says that verification failed");
     }
+    check_claims(v, body, input->model);
     return true;
 }
 
@@ -75,12 +98,17 @@ static bool check_quote_format(struct attest_verdict *v, struct quote *quote, co
     return true;
 }
 
-/* All that is judged once the quote could be read. */
+/* All that is judged once the quote could be read; what is missing then is said to be not checked. */
 static bool check_quote(struct attest_verdict *v, const struct quote *quote, const struct attest_body *body,
                         const struct attest_input *input, const struct attest_policy *policy, struct err *err)
 {
     if (!intel_check(v, quote, input, policy, err)) {
         return false;
+    }
+    /* attestation.md section 1, step 16: before the quote's signature holds, its fields are anybody's words. */
+    const struct verdict_check *signature = verdict_find(v, "quote.signature");
+    if (signature == NULL || signature->result != CHECK_PASS) {
+        return true;
     }
     td_check(v);
     binding_check(v, body, input->nonce);
@@ -88,7 +116,8 @@ static bool check_quote(struct attest_verdict *v, const struct quote *quote, con
     const struct nvidia_terms terms = {.nonce = input->nonce,
                                        .root = root_gpus(input->root),
                                        .nras = input->nras,
-                                       .enforced = policy->gpu_enforced};
+                                       .enforced = policy->gpu_enforced,
+                                       .required = policy->gpu_required};
     if (!dstack_check(v, body, err) || !nvidia_check(v, body, &terms, err)) {
         return false;
     }

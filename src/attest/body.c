@@ -191,6 +191,25 @@ static bool read_address(struct attest_body *b, const struct json_doc *doc, cons
     return err_set(err, ERR_INVALID, "signing_address is no address of 40 hex digits");
 }
 
+static bool read_claims(struct attest_body *b, const struct json_doc *doc, const struct json_node *root,
+                        struct err *err)
+{
+    const struct json_node *verified = json_present(doc, root, "verified"),
+                           *model = json_present(doc, root, "model"),
+                           *algo = json_present(doc, root, "signing_algo");
+    b->has_verified = verified != NULL;
+    if (verified != NULL && !json_bool(verified, &b->verified)) {
+        return err_set(err, ERR_INVALID, "verified is neither true nor false");
+    }
+    b->has_model = model != NULL;
+    if (model != NULL && !json_string_copy(doc, model, b->model, sizeof b->model)) {
+        return err_set(err, ERR_INVALID, "model is no text, or longer than any model's id");
+    }
+    b->has_algo = algo != NULL;
+    b->ecdsa = algo != NULL && json_string_is(doc, algo, "ecdsa");
+    return true;
+}
+
 static enum body_shape shape_of(const struct json_doc *doc, const struct json_node *root)
 {
     const struct json_node *attestation = json_present(doc, root, "attestation");
@@ -216,13 +235,9 @@ static bool read_body(struct attest_body *b, const struct json_doc *doc, struct 
     if (json_member(doc, root, "_client_nonce") != NULL && json_present(doc, root, "attestation") != NULL) {
         root = json_present(doc, root, "attestation");
     }
-    const struct json_node *verified = json_present(doc, root, "verified");
     b->shape = shape_of(doc, root);
-    b->has_verified = verified != NULL;
-    if (verified != NULL && !json_bool(verified, &b->verified)) {
-        return err_set(err, ERR_INVALID, "verified is neither true nor false");
-    }
-    if (!add_key(b, doc, json_present(doc, root, "signing_public_key"), "signing_public_key", false, err) ||
+    if (!read_claims(b, doc, root, err) ||
+        !add_key(b, doc, json_present(doc, root, "signing_public_key"), "signing_public_key", false, err) ||
         !add_key(b, doc, json_present(doc, root, "signing_key"), "signing_key", false, err) ||
         !read_address(b, doc, json_present(doc, root, "signing_address"), err) ||
         !read_nonce(b, doc, json_present(doc, root, "nonce"), err) ||

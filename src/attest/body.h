@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "crypto/point.h"
 
 #define BODY_KEYS_MAX 8
@@ -28,7 +29,10 @@ struct attest_body {
     bool has_address;
     uint8_t address[ETH_ADDRESS_BYTES]; /* signing_address */
     bool has_verified, verified;        /* the provider's own opinion */
-    size_t nonce_count;                 /* claimed nonces (nonce, request_nonce), 0 to 2 */
+    bool has_model;                     /* the id that was asked for, as the provider repeats it */
+    char model[LIMIT_MODEL_ID_BYTES + 1];
+    bool has_algo, ecdsa; /* signing_algo, and whether it is that of our keys */
+    size_t nonce_count;   /* claimed nonces (nonce, request_nonce), 0 to 2 */
     uint8_t nonces[2][BODY_NONCE_BYTES];
     int64_t fetched_at, stale_after, keyset_not_after; /* ACI, seconds since 1970; 0: absent */
     struct buf quote;                                  /* decoded bytes; never empty */

@@ -52,12 +52,13 @@ void certs_crl_free(struct certs_crl *crl);
 /* Issued and signed by issuer. */
 bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *err) MUST_CHECK;
 
-/* The chain to the root at the moment at, by X509_verify_cert: strict flags, only the root trusted, both CRLs (NULL:
- * without revocation); validity of every certificate also at now (later than at where a policy lets CRLs be
- * stale). What was accepted is remembered for exactly these bytes while every date in them compares as it did
- * (attest/proven.h). ERR_EXPIRED: outside a validity; ERR_FORBIDDEN: revoked; ERR_INVALID: anything else. */
+/* The chain to the root at the moment now, by X509_verify_cert: strict flags, only the root trusted, both CRLs (NULL:
+ * without revocation). A CRL may be past its nextUpdate by allow_stale_s seconds, no certificate past its end by one. What
+ * was accepted is remembered for exactly these bytes while every date in them compares as it did (attest/proven.h).
+ * ERR_EXPIRED: outside a validity; ERR_FORBIDDEN: revoked; ERR_INVALID: anything else. */
 bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
-                  const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err) MUST_CHECK;
+                  const struct certs_crl *pck_crl, int64_t allow_stale_s, int64_t now,
+                  struct err *err) MUST_CHECK;
 
 /* The root's certificate, owned by the root. */
 X509 *root_certificate(const struct attest_root *root);

@@ -68,11 +68,11 @@ static bool path_name(struct proven *out, const struct certs *certs, const struc
     return proven_name(out, parts, sizeof parts / sizeof parts[0]);
 }
 
-/* When the answer at the moment at is also the answer: while all dates compare as they do then. OpenSSL takes the last
- * second of a certificate or list for too late, and so does an interval. Nothing is remembered of an acceptance outside,
- * which would mean that OpenSSL did not look at some date. */
+/* When the answer now is also the answer: while all dates compare as they do now. OpenSSL takes the last second of a
+ * certificate or list for too late, and so does an interval. Nothing is remembered of an acceptance outside: there a policy
+ * let a list be stale. */
 static void remember(const struct proven *name, const struct certs *certs, const struct attest_root *root,
-                     const struct certs_crl *root_crl, const struct certs_crl *pck_crl, int64_t at)
+                     const struct certs_crl *root_crl, const struct certs_crl *pck_crl, int64_t now)
 {
     struct proven_interval i = {INT64_MIN, INT64_MAX};
     bool ok = narrow_by_cert(&i, root_certificate(root));
@@ -85,13 +85,31 @@ static void remember(const struct proven *name, const struct certs *certs, const
     if (pck_crl != NULL) {
         narrow(&i, pck_crl->from, pck_crl->until);
     }
-    if (ok && i.from <= at && at < i.until) {
+    if (ok && i.from <= now && now < i.until) {
         proven_add_for(name, i);
     }
 }
 
+/* When the chain is judged, and how long a CRL may be past its end then. */
+struct moment {
+    int64_t now, allow_stale_s;
+};
+
+/* The one thing that passes though OpenSSL does not like it: a CRL whose nextUpdate is no longer ago than allowed.
+ * OpenSSL takes nextUpdate itself for too late; it is in time. */
+static int judge_crl_end(int ok, X509_STORE_CTX *ctx)
+{
+    const struct moment *m = X509_STORE_CTX_get_app_data(ctx);
+    const X509_CRL *crl = X509_STORE_CTX_get0_current_crl(ctx);
+    int64_t until;
+    if (ok || m == NULL || crl == NULL || X509_STORE_CTX_get_error(ctx) != X509_V_ERR_CRL_HAS_EXPIRED) {
+        return ok;
+    }
+    return certs_time(X509_CRL_get0_nextUpdate(crl), &until) && m->now - until <= m->allow_stale_s;
+}
+
 static bool verify_store(X509_STORE *store, const struct certs *certs, STACK_OF(X509) * untrusted, bool crls,
-                         int64_t at, struct err *err)
+                         struct moment moment, struct err *err)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     bool ok = false;
@@ -103,8 +121,13 @@ static bool verify_store(X509_STORE *store, const struct certs *certs, STACK_OF(
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_X509_STRICT |
                                            (crls ? X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL : 0));
-    X509_VERIFY_PARAM_set_time(param, (time_t)at);
+    X509_VERIFY_PARAM_set_time(param, (time_t)moment.now);
     X509_VERIFY_PARAM_set_depth(param, 2);
+    if (X509_STORE_CTX_set_app_data(ctx, &moment) != 1) {
+        err_set(err, ERR_MEMORY, "no memory for a certificate chain");
+        goto out;
+    }
+    X509_STORE_CTX_set_verify_cb(ctx, judge_crl_end);
     if (X509_verify_cert(ctx) == 1) {
         ok = true;
         goto out;
@@ -126,7 +149,7 @@ out:
 }
 
 static bool verify_path(const struct certs *certs, const struct attest_root *root,
-                        const struct certs_crl *root_crl, const struct certs_crl *pck_crl, int64_t at,
+                        const struct certs_crl *root_crl, const struct certs_crl *pck_crl, struct moment moment,
                         struct err *err)
 {
     X509_STORE *store = NULL;
@@ -147,7 +170,7 @@ static bool verify_path(const struct certs *certs, const struct attest_root *roo
             goto out;
         }
     }
-    ok = verify_store(store, certs, untrusted, root_crl != NULL, at, err);
+    ok = verify_store(store, certs, untrusted, root_crl != NULL, moment, err);
 out:
     sk_X509_free(untrusted);
     X509_STORE_free(store);
@@ -156,19 +179,19 @@ out:
 }
 
 bool certs_verify(const struct certs *certs, const struct attest_root *root, const struct certs_crl *root_crl,
-                  const struct certs_crl *pck_crl, int64_t at, int64_t now, struct err *err)
+                  const struct certs_crl *pck_crl, int64_t allow_stale_s, int64_t now, struct err *err)
 {
     struct proven name;
     bool named = path_name(&name, certs, root, root_crl, pck_crl);
-    if (named && proven_has_at(&name, at)) {
+    if (named && proven_has_at(&name, now)) {
         return check_dates(certs, now, err);
     }
     if (!check_form(certs, err) || !check_dates(certs, now, err) ||
-        !verify_path(certs, root, root_crl, pck_crl, at, err)) {
+        !verify_path(certs, root, root_crl, pck_crl, (struct moment){now, allow_stale_s}, err)) {
         return false;
     }
     if (named) {
-        remember(&name, certs, root, root_crl, pck_crl, at);
+        remember(&name, certs, root, root_crl, pck_crl, now);
     }
     return true;
 }

@@ -46,8 +46,6 @@ bool intel_within(struct intel *w, const char *id, const char *what, int64_t fro
         }
         w->stale = now - until > w->stale ? now - until : w->stale;
     }
-    /* OpenSSL takes nextUpdate itself for too late. */
-    w->at = until - 1 < w->at ? until - 1 : w->at;
     return true;
 }
 
@@ -93,7 +91,7 @@ static bool refuse_pck_chain(struct intel *w, const struct err *why)
     if (why->kind != ERR_FORBIDDEN) {
         return intel_refuse(w, "pck.chain", why);
     }
-    if (!certs_verify(&w->pck, w->root, NULL, NULL, w->at, w->v->at, &forged)) {
+    if (!certs_verify(&w->pck, w->root, NULL, NULL, w->policy->allow_stale_s, w->v->at, &forged)) {
         return intel_refuse(w, "pck.chain", &forged);
     }
     w->v->platform.chain_verified = w->v->platform.revoked = true;
@@ -121,7 +119,7 @@ static bool check_pck_chain(struct intel *w)
         w->v->platform.pck_crl_number = w->pck_crl.number;
     }
     if (!certs_verify(&w->pck, w->root, c != NULL ? &w->root_crl : NULL, c != NULL ? &w->pck_crl : NULL,
-                      w->at, w->v->at, &why)) {
+                      w->policy->allow_stale_s, w->v->at, &why)) {
         return refuse_pck_chain(w, &why);
     }
     w->v->platform.chain_verified = true;
@@ -245,7 +243,7 @@ bool intel_check(struct attest_verdict *v, const struct quote *quote, const stru
     if (w == NULL) {
         return err_set(err, ERR_MEMORY, "no memory to verify a quote");
     }
-    *w = (struct intel){.v = v, .quote = quote, .input = input, .policy = policy, .err = err, .at = v->at};
+    *w = (struct intel){.v = v, .quote = quote, .input = input, .policy = policy, .err = err};
     json_doc_init(&w->tcb_json.doc);
     json_doc_init(&w->qe_json.doc);
     if (input->root == NULL) {

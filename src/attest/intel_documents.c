@@ -16,7 +16,8 @@ static bool check_signer(struct intel *w, const char *id, const struct buf *chai
     if (!certs_end_in(&signer, w->root) || !certs_named(signer.cert[0], TCB_SIGNER_CN)) {
         verdict_fail(w->v, id, "the signer is not \"%s\" under the root that the quote ends in",
                      TCB_SIGNER_CN);
-    } else if (!certs_verify(&signer, w->root, &w->root_crl, NULL, w->at, w->v->at, &why)) {
+    } else if (!certs_verify(&signer, w->root, &w->root_crl, NULL, w->policy->allow_stale_s, w->v->at,
+                             &why)) {
         if (why.kind == ERR_FORBIDDEN) {
             verdict_fail(w->v, id, "the signer was revoked by Intel: %s", why.message);
         } else {

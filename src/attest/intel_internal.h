@@ -17,7 +17,6 @@ struct intel {
     struct attest_root *own_root; /* when the caller named none */
     struct err *err;
     bool fatal;
-    int64_t at;    /* moment that CRLs are judged at: now, or their end where the policy lets them be stale */
     int64_t stale; /* seconds that the oldest piece is past its end */
     struct certs pck;
     struct certs_crl root_crl, pck_crl;

@@ -11,13 +11,14 @@
 /* The levels for one TEE_TCB_SVN. */
 struct evaluation {
     const uint8_t *svn;
+    const char *which;               /* for messages: which SVN of two this is; "" where there is one */
     const struct tcb_module *module; /* NULL: TEE_TCB_SVN[1] is 0, the module has no level of its own */
     const struct tcb_svn_level *module_level;
     const struct tcb_level *level;
     enum tcb_status status; /* converged with the QE's */
 };
 
-static bool check_module_identity(struct intel *w, const struct tcb_module *m)
+static bool check_module_identity(struct intel *w, const struct tcb_module *m, const char *which)
 {
     const struct verdict_measurements *q = &w->v->measurements;
     unsigned wrong = 0;
@@ -26,38 +27,41 @@ static bool check_module_identity(struct intel *w, const struct tcb_module *m)
         wrong |= q->seam_attributes[i];
     }
     if (memcmp(q->mr_signer_seam, m->mrsigner, sizeof m->mrsigner) != 0) {
-        return verdict_fail(w->v, "tdx.module", "the TDX module's signer is not the one that Intel names");
+        return verdict_fail(w->v, "tdx.module", "the TDX module's signer is not the one that Intel names%s",
+                            which);
     }
-    return wrong == 0 ||
-           verdict_fail(w->v, "tdx.module", "the TDX module's attributes are not those that Intel names");
+    return wrong == 0 || verdict_fail(w->v, "tdx.module",
+                                      "the TDX module's attributes are not those that Intel names%s", which);
 }
 
 /* The platform's level, also in e, or NULL: refused, and the verdict says why. */
-static const struct tcb_level *evaluate(struct intel *w, const uint8_t *svn, struct evaluation *e)
+static const struct tcb_level *evaluate(struct intel *w, const uint8_t *svn, const char *which,
+                                        struct evaluation *e)
 {
     enum tcb_status module = TCB_NONE;
-    *e = (struct evaluation){.svn = svn};
+    *e = (struct evaluation){.svn = svn, .which = which};
     if (svn[1] > 0) {
         e->module = tcb_info_module(&w->tcb, svn[1]);
         if (e->module == NULL) {
-            verdict_fail(w->v, "tdx.module", "Intel's TCB info does not know TDX module version %u", svn[1]);
+            verdict_fail(w->v, "tdx.module", "Intel's TCB info does not know TDX module version %u%s", svn[1],
+                         which);
             return NULL;
         }
         e->module_level = tcb_svn_find(&e->module->levels, svn[0]);
         if (e->module_level == NULL) {
-            verdict_fail(w->v, "tdx.module", "no level of Intel's fits SVN %u of TDX module version %u",
-                         svn[0], svn[1]);
+            verdict_fail(w->v, "tdx.module", "no level of Intel's fits SVN %u of TDX module version %u%s",
+                         svn[0], svn[1], which);
             return NULL;
         }
         module = e->module_level->status;
     }
-    if (!check_module_identity(w, e->module != NULL ? e->module : &w->tcb.base)) {
+    if (!check_module_identity(w, e->module != NULL ? e->module : &w->tcb.base, which)) {
         return NULL;
     }
     e->level = tcb_info_level(&w->tcb, &w->platform, svn);
     if (e->level == NULL) {
         verdict_fail(w->v, "tcb.level",
-                     "no TCB level of Intel's fits this platform: it is older than all of them");
+                     "no TCB level of Intel's fits this platform%s: it is older than all of them", which);
         return NULL;
     }
     e->status = tcb_converge(e->level->status, w->qe_level->status, module);
@@ -214,7 +218,8 @@ static void refuse_status(struct intel *w, const struct evaluation *e, enum tcb_
 static bool check_status(struct intel *w, const struct evaluation *e, enum tcb_status status)
 {
     if (status == TCB_REVOKED) {
-        return verdict_fail(w->v, "tcb.status", "Intel has revoked this TCB, and no policy accepts that");
+        return verdict_fail(w->v, "tcb.status", "Intel has revoked this TCB%s, and no policy accepts that",
+                            e->which);
     }
     if (w->policy->accept & accepted_as(status)) {
         return verdict_pass(w->v, "tcb.status",
@@ -235,18 +240,20 @@ static bool check_status(struct intel *w, const struct evaluation *e, enum tcb_s
 bool intel_levels(struct intel *w)
 {
     struct attest_verdict *v = w->v;
-    struct evaluation launch, current;
+    struct evaluation launch, current = {.status = TCB_NONE};
     enum tcb_status status;
 
-    const struct tcb_level *level = evaluate(w, v->measurements.tee_tcb_svn, &launch);
+    const bool two = v->measurements.has_td15;
+    const struct tcb_level *level =
+        evaluate(w, v->measurements.tee_tcb_svn, two ? " (TEE_TCB_SVN, at launch)" : "", &launch);
     if (level == NULL) {
         return false;
     }
     status = launch.status;
     v->platform.platform = level->status;
     v->platform.module = launch.module_level != NULL ? launch.module_level->status : TCB_NONE;
-    if (v->measurements.has_td15) {
-        if (evaluate(w, v->measurements.tee_tcb_svn2, &current) == NULL) {
+    if (two) {
+        if (evaluate(w, v->measurements.tee_tcb_svn2, " (TEE_TCB_SVN2, running now)", &current) == NULL) {
             return false;
         }
         v->platform.current = current.status;
@@ -270,5 +277,6 @@ bool intel_levels(struct intel *w)
                  tcb_status_name(w->qe_level->status));
     v->quote_verified = true;
     v->tcb_status = status;
-    return check_status(w, &launch, status);
+    bool by_current = current.status == TCB_REVOKED && launch.status != TCB_REVOKED;
+    return check_status(w, by_current ? &current : &launch, status);
 }

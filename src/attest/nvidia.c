@@ -41,7 +41,7 @@ struct gpus {
     const uint8_t *nonce;
     const struct attest_root *root;   /* NULL: NVIDIA's */
     const struct nras_evidence *nras; /* NULL: not asked */
-    bool enforced;
+    bool enforced, required;
     struct err *err;
     struct json_doc doc;
     const struct json_node *list;
@@ -283,8 +283,9 @@ static void report_unproven(struct attest_verdict *v)
 static bool report_none(struct gpus *g, const struct attest_body *body)
 {
     verdict_add(
-        g->v, "gpu.evidence", CHECK_NOT_CHECKED, false,
-        "no GPU evidence: nothing shows where, or whether on a GPU in confidential mode, the model runs");
+        g->v, "gpu.evidence", g->required ? CHECK_FAIL : CHECK_NOT_CHECKED, g->required,
+        "no GPU evidence%s: nothing shows where, or whether on a GPU in confidential mode, the model runs",
+        g->required ? ", which the policy requires" : "");
     if (!report_devices(g, body)) {
         return false;
     }
@@ -347,10 +348,19 @@ static bool check_payload(struct gpus *g, const struct attest_body *body)
 bool nvidia_check(struct attest_verdict *v, const struct attest_body *body, const struct nvidia_terms *terms,
                   struct err *err)
 {
-    struct gpus g = {
-        .v = v, .root = terms->root, .nras = terms->nras, .enforced = terms->enforced, .err = err};
+    struct gpus g = {.v = v,
+                     .root = terms->root,
+                     .nras = terms->nras,
+                     .enforced = terms->enforced,
+                     .required = terms->required,
+                     .err = err};
     bool ok;
 
+    if (body == NULL && terms->required) {
+        verdict_fail(v, "gpu.evidence", "a bare quote comes without GPU evidence, which the policy requires");
+        nvidia_skip(v, true, "no GPU evidence");
+        return true;
+    }
     if (body == NULL) {
         for (size_t i = 0; i < IDS; i++) {
             verdict_add(v, ids[i], CHECK_NOT_APPLICABLE, terms->enforced,

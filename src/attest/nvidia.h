@@ -48,6 +48,7 @@ struct nvidia_terms {
     const struct attest_root *root;   /* NULL: NVIDIA's, pinned */
     const struct nras_evidence *nras; /* NULL: NVIDIA's service was not asked */
     bool enforced;
+    bool required; /* a body without evidence of GPUs is refused; enforced is set then */
 };
 
 /* Appends gpu.evidence, gpu.certificates, gpu.report, gpu.signature, gpu.nonce, gpu.firmware and gpu.devices, enforced

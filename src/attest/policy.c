@@ -88,7 +88,7 @@ bool policy_show(const struct attest_policy *p, struct buf *out, struct err *err
     show_origin(out, p, POLICY_SET_PINS);
     buf_appendf(out, "mode = %s\n\n[gpu]\n", name);
     show_origin(out, p, POLICY_SET_GPU);
-    buf_appendf(out, "check = %s\n", p->gpu_enforced ? "enforce" : "report");
+    buf_appendf(out, "check = %s\n", p->gpu_required ? "require" : p->gpu_enforced ? "enforce" : "report");
     for (size_t i = 0; i < p->accepted_count; i++) {
         buf_append_byte(out, '\n');
         pins_write(out, &p->accepted[i]);

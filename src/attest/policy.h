@@ -55,6 +55,7 @@ struct attest_policy {
     int64_t allow_stale_s; /* collateral this long past its nextUpdate passes, loudly */
     enum policy_pins pins;
     bool gpu_enforced;
+    bool gpu_required;           /* and evidence of GPUs must be there */
     struct attest_pin *accepted; /* owned */
     size_t accepted_count;
     char *source;                    /* the file, owned; NULL: built in */

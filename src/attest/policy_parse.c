@@ -153,17 +153,18 @@ static bool set_mode(struct reader *r, const char *key, const char *value)
 
 static bool set_gpu(struct reader *r, const char *key, const char *value)
 {
-    bool report = strcmp(value, "report") == 0;
+    bool report = strcmp(value, "report") == 0, require = strcmp(value, "require") == 0;
     if (strcmp(key, "check") != 0) {
         return refuse(r, "unknown key in [gpu]");
     }
     if (!first_time(r, POLICY_SET_GPU)) {
         return refuse(r, "given twice");
     }
-    if (!report && strcmp(value, "enforce") != 0) {
-        return refuse(r, "check is enforce or report");
+    if (!report && !require && strcmp(value, "enforce") != 0) {
+        return refuse(r, "check is require, enforce or report");
     }
     r->policy->gpu_enforced = !report;
+    r->policy->gpu_required = require;
     return true;
 }
 

@@ -17,6 +17,7 @@ struct kept {
     size_t quote_len;
     uint32_t jitter;    /* of 2^32 */
     int64_t not_before; /* the next look */
+    int64_t looked;     /* the last one */
 };
 
 struct collateral_keeper {
@@ -146,13 +147,15 @@ void collateral_keeper_turn(struct collateral_keeper *k, int64_t now)
     pthread_mutex_lock(&k->lock);
     for (size_t i = 0; i < k->count && !k->stopping; i++) {
         struct kept *kept = &k->kept[i];
-        if (now < kept->not_before) {
+        /* A clock that was set back by a day must not make an hour's pause one of a day. */
+        if (now < kept->not_before && now >= kept->looked - TURN_S) {
             continue;
         }
         pthread_mutex_unlock(&k->lock);
         int64_t next = renew(k, kept, now);
         pthread_mutex_lock(&k->lock);
         kept->not_before = next;
+        kept->looked = now;
     }
     pthread_mutex_unlock(&k->lock);
 }

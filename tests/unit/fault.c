@@ -1,5 +1,8 @@
 #include "fault.h"
 
+#include <stdatomic.h>
+
+#include "base/clock.h"
 #include "base/mem.h"
 
 static _Thread_local size_t countdown;
@@ -19,6 +22,21 @@ void fault_alloc_at(size_t nth)
 bool fault_alloc_hit(void)
 {
     return hit;
+}
+
+static _Atomic int64_t wall_offset;
+
+int64_t __real_clock_wall_s(void);
+int64_t __wrap_clock_wall_s(void);
+
+void fault_clock_set(int64_t offset_s)
+{
+    atomic_store(&wall_offset, offset_s);
+}
+
+int64_t __wrap_clock_wall_s(void)
+{
+    return __real_clock_wall_s() + atomic_load(&wall_offset);
 }
 
 static bool due(void)

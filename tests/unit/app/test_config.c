@@ -58,6 +58,28 @@ static void test_keys_of_the_keyholder(void **state)
     config_free(&c);
 }
 
+/* `verify` judges saved evidence: where the proxy's collateral comes from is nothing to it. */
+static void test_collateral_of_verify(void **state)
+{
+    struct config c;
+    struct err err = {0};
+    char verify[] = "verify", config[] = "--config", collateral[] = "--collateral", mine[] = "mine",
+         path[] = "PATH";
+    char *file[] = {verify, config, file_path, path, NULL};
+    char *flag[] = {verify, config, file_path, collateral, mine, path, NULL};
+    write_file("[attestation]\ncollateral = https://pccs.example\npolicy = p.ini\n");
+    assert_true(config_load(&c, 4, file, &err));
+    assert_null(c.collateral);
+    assert_string_equal(c.policy, "p.ini");
+    config_free(&c);
+    assert_true(config_load(&c, 6, flag, &err));
+    assert_string_equal(c.collateral, "mine");
+    config_free(&c);
+    assert_true(load(&c, &err, "--config", file_path, NULL)); /* serve */
+    assert_string_equal(c.collateral, "https://pccs.example");
+    config_free(&c);
+}
+
 static void test_defaults(void **state)
 {
     struct config c;
@@ -250,10 +272,15 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_of_the_keyholder),         cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_flag_wins_over_file),           cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_messages_hold_no_values),       cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_every_option_of_the_interface), cmocka_unit_test(test_loopback_hosts),
+        cmocka_unit_test(test_keys_of_the_keyholder),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_collateral_of_verify),
+        cmocka_unit_test(test_flag_wins_over_file),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_messages_hold_no_values),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_every_option_of_the_interface),
+        cmocka_unit_test(test_loopback_hosts),
         cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests_name("config", tests, set_up, tear_down);

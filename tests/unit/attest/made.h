@@ -20,7 +20,9 @@ struct made {
     struct attest_verdict *v;
     struct attest_floor floor;
     int64_t at;
-    bool intel_root; /* judge by Intel's root instead of the made one */
+    bool intel_root;             /* judge by Intel's root instead of the made one */
+    size_t flip;                 /* byte of the quote that is changed behind its signature; 0: none */
+    const char *members, *model; /* of a body around the quote; what was asked for. NULL: a bare quote */
 };
 
 __attribute__((unused)) static void made_init(struct made *m)
@@ -60,14 +62,26 @@ __attribute__((unused)) static void made_judge(struct made *m, const struct pki_
     made_take(&c.tcb_info_chain, pki_signer_chain(pki));
     made_take(&c.pck_crl, pki_pck_crl(pki));
     made_take(&c.root_crl, pki_root_crl(pki));
+    struct buf body;
+    buf_init(&body, 65536);
+    quote.data[m->flip] ^= m->flip > 0;
+    if (m->members != NULL) {
+        buf_append_str(&body, "{\"intel_quote\":\"");
+        buf_append_hex(&body, quote.data, quote.len);
+        assert_true(buf_appendf(&body, "\"%s}", m->members));
+    }
     struct attest_input in = {.quote = quote.data,
                               .quote_len = quote.len,
+                              .body = m->members != NULL ? buf_cstr(&body) : NULL,
+                              .body_len = body.len,
+                              .model = m->model,
                               .collateral = &c,
                               .floor = m->floor,
                               .root = m->intel_root ? NULL : root};
     if (!attest_verify(&in, &m->policy, m->at, m->v, &err)) {
         fail_msg("%s", err.message);
     }
+    buf_free(&body);
     collateral_free(&c);
     root_free(root);
     pki_bytes_free(&quote);

@@ -240,12 +240,73 @@ static void guards(void **state)
     made_free(&m);
 }
 
+#define DAY 86400
+#define HOUR 3600
+CHANGE(stale_root_crl, s->root_crl_until = MADE_NOW - DAY; s->pck_crl_from = MADE_NOW - HOUR)
+CHANGE(stale_pck_crl, s->pck_crl_until = MADE_NOW - DAY; s->root_crl_from = MADE_NOW - HOUR)
+CHANGE(stale_crls, s->root_crl_until = s->pck_crl_until = MADE_NOW - DAY)
+CHANGE(stale_tcb, s->tcb_until = MADE_NOW - DAY; s->pck_crl_from = s->root_crl_from = MADE_NOW - HOUR)
+CHANGE(stale_qe, s->qe_until = MADE_NOW - DAY; s->pck_crl_from = s->root_crl_from = MADE_NOW - HOUR)
+CHANGE(stale_root_crl_revokes, stale_root_crl(s); s->revoke_ca = true)
+CHANGE(stale_pck_crl_revokes, stale_pck_crl(s); s->revoke_pck = true)
+CHANGE(stale_signer_revoked, stale_root_crl(s); s->revoke_signer = true)
+CHANGE(stale_and_future, s->root_crl_until = MADE_NOW - DAY; s->pck_crl_from = MADE_NOW + 1)
+CHANGE(stale_and_open, s->root_crl_until = MADE_NOW - DAY; s->pck_crl_until = 0)
+CHANGE(expired_now, s->cert_until = MADE_NOW - HOUR)
+CHANGE(expired_and_stale, stale_root_crl(s); s->cert_until = MADE_NOW - HOUR)
+
+/* allow_stale forgives collateral that has ended, each piece by itself at the true moment, and nothing else. */
+static void stale_by_policy(void **state)
+{
+    static const struct {
+        const char *name;
+        change_fn change;
+        const char *strict, *check; /* without allow_stale, and with it; NULL: verified */
+    } stale[] = {
+        {"root CRL", stale_root_crl, "root.crl", NULL},
+        {"PCK CRL", stale_pck_crl, "pck.crl", NULL},
+        {"both CRLs", stale_crls, "root.crl", NULL},
+        {"TCB info", stale_tcb, "tcb_info", NULL},
+        {"QE identity", stale_qe, "qe_identity", NULL},
+        {"CA revoked", stale_root_crl_revokes, "root.crl", "pck.chain"},
+        {"PCK revoked", stale_pck_crl_revokes, "pck.crl", "pck.chain"},
+        {"signer revoked", stale_signer_revoked, "root.crl", "tcb_info.signature"},
+        {"PCK CRL of the future", stale_and_future, "root.crl", "pck.crl"},
+        {"PCK CRL without end", stale_and_open, "root.crl", "pck.crl"},
+        {"PCK certificate expired", expired_now, "pck.chain", "pck.chain"},
+        {"and a CRL stale", expired_and_stale, "root.crl", "pck.chain"},
+    };
+    struct made m;
+    (void)state;
+    made_init(&m);
+    for (size_t i = 0; i < sizeof stale / sizeof stale[0]; i++) {
+        struct pki_spec spec;
+        pki_spec_good(&spec, MADE_NOW);
+        stale[i].change(&spec);
+        m.policy.allow_stale_s = 0;
+        made_judge(&m, &spec);
+        made_expect(&m, stale[i].name, stale[i].strict);
+        m.policy.allow_stale_s = DAY;
+        made_judge(&m, &spec);
+        made_expect(&m, stale[i].name, stale[i].check);
+        if (stale[i].check == NULL) {
+            assert_int_equal(verdict_find(m.v, "collateral.age")->result, CHECK_FAIL);
+            assert_int_equal(m.v->not_after, MADE_NOW); /* the last moment of its allowance */
+            m.policy.allow_stale_s = DAY - 1;
+            made_judge(&m, &spec);
+            made_expect(&m, stale[i].name, stale[i].strict);
+        }
+    }
+    made_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_case),
         cmocka_unit_test(not_intels_root),
         cmocka_unit_test(guards),
+        cmocka_unit_test(stale_by_policy),
     };
     return cmocka_run_group_tests_name("made-up evidence", tests, NULL, NULL);
 }

@@ -65,6 +65,38 @@ static void refused(void **state)
     policy_free(&p);
 }
 
+/* Three ways to look at GPUs; each is shown as what it was written as. */
+static void gpu_checks(void **state)
+{
+    static const struct {
+        const char *word;
+        bool enforced, required;
+    } ways[] = {{"report", false, false}, {"enforce", true, false}, {"require", true, true}};
+    struct attest_policy p;
+    struct buf text;
+    struct err err = {0};
+    char line[64];
+    (void)state;
+    policy_init(&p);
+    buf_init(&text, 0);
+    assert_true(p.gpu_enforced && !p.gpu_required);
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t a[SHA256_BYTES], b[SHA256_BYTES];
+        assert_true(policy_digest(&p, a));
+        snprintf(line, sizeof line, "[gpu]\ncheck = %s\n", ways[i].word);
+        assert_true(policy_parse(&p, "f.ini", line, &err));
+        assert_int_equal(p.gpu_enforced, ways[i].enforced);
+        assert_int_equal(p.gpu_required, ways[i].required);
+        assert_true(policy_digest(&p, b));
+        assert_memory_not_equal(a, b, sizeof a); /* sessions end when it changes */
+        assert_true(policy_show(&p, &text, &err));
+        snprintf(line, sizeof line, "; f.ini, line 2:\ncheck = %s\n", ways[i].word);
+        assert_non_null(strstr(buf_cstr(&text), line));
+    }
+    buf_free(&text);
+    policy_free(&p);
+}
+
 static const char full[] =
     "[tcb]\naccept = OutOfDate\nmin_evaluation = 20\nallow_stale = 60\n[pins]\nmode = policy\n[gpu]\n"
     "check = report\n[pin a]\nmodel = m\nmrtd = " H48 "\nrtmr1 = " H48 "\nrtmr2 = " H48
@@ -280,8 +312,9 @@ static void full_verdict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused),           cmocka_unit_test(shown),        cmocka_unit_test(pins_by_policy),
-        cmocka_unit_test(pins_of_first_use), cmocka_unit_test(pins_written), cmocka_unit_test(full_verdict),
+        cmocka_unit_test(refused),        cmocka_unit_test(gpu_checks),        cmocka_unit_test(shown),
+        cmocka_unit_test(pins_by_policy), cmocka_unit_test(pins_of_first_use), cmocka_unit_test(pins_written),
+        cmocka_unit_test(full_verdict),
     };
     return cmocka_run_group_tests_name("policy and pins", tests, NULL, NULL);
 }

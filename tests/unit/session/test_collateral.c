@@ -241,6 +241,43 @@ static void test_used_while_valid(void **state)
     expect(w, COLLATERAL_FETCHED, NULL);
 }
 
+/* A day forward and back: what ends within the day is refused there, and holds again behind it; an hour between two
+ * attempts is never a day. */
+static void test_clock_that_jumps(void **state)
+{
+    struct world *w = *state;
+    const int64_t due = NOW + 16 * DAY, last = NOW + 29 * DAY - 3600; /* an hour before everything ends */
+    const struct {
+        int64_t at;
+        unsigned fetches;
+    } turns[] = {{due, 2},        {due + DAY, 3},        {due + 120, 4},
+                 {due + 1800, 4}, {due + 120 + 3599, 4}, {due + 120 + 3600, 5}};
+    attest(w, NOW);
+    set_cache_age(w, NOW);
+    w->down = true;
+    for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++) {
+        attest(w, turns[i].at);
+        expect(w, COLLATERAL_CACHED, NULL);
+        assert_int_equal(w->fetches, turns[i].fetches);
+    }
+    attest(w, last);
+    expect(w, COLLATERAL_CACHED, NULL);
+    assert_int_equal(w->v->not_after, NOW + 29 * DAY);
+    attest(w, last + DAY);
+    expect(w, COLLATERAL_CACHED, "root.crl: root CRL is outside its validity: it ended");
+    attest(w, last + 60);
+    expect(w, COLLATERAL_CACHED, NULL);
+    w->down = false;
+    reissue(w, NOW + 28 * DAY);
+    attest(w, last + 3600);
+    expect(w, COLLATERAL_FETCHED, NULL);
+    set_cache_age(w, last + DAY);
+    attest(w, last + 3700); /* written "tomorrow" */
+    expect(w, COLLATERAL_CACHED, NULL);
+    attest(w, NOW + 27 * DAY); /* before it was issued no set holds */
+    expect(w, COLLATERAL_CACHED, "root.crl: root CRL is outside its validity: it begins");
+}
+
 static void test_nothing_at_all(void **state)
 {
     struct world *w = *state;
@@ -534,6 +571,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD(test_fetched_once_then_cached),
         WORLD(test_used_while_valid),
+        WORLD(test_clock_that_jumps),
         WORLD(test_nothing_at_all),
         WORLD(test_rollback),
         WORLD(test_revoked_stays_revoked),

@@ -201,6 +201,38 @@ static void failure_keeps_what_is_valid(void **state)
     end_world(&w);
 }
 
+/* A clock that was set forward and back by a day: what is an hour's pause stays about an hour. */
+static void clock_that_jumps(void **state)
+{
+    const int64_t due = NOW + 16 * DAY;
+    struct world w = {.down = false};
+    make_world(&w, NOW, false);
+    note(&w);
+    issue(&w, NOW - DAY, NOW + 29 * DAY);
+    collateral_keeper_turn(w.keeper, NOW);
+    w.down = true;
+    collateral_keeper_turn(w.keeper, due);
+    collateral_keeper_turn(w.keeper, due + DAY);
+    assert_int_equal(w.fetches, 3);
+    collateral_keeper_turn(w.keeper, due + 120);
+    assert_int_equal(w.fetches, 4);
+    collateral_keeper_turn(w.keeper, due + 1800);
+    assert_int_equal(w.fetches, 4);
+    collateral_keeper_turn(w.keeper, due + 120 + 3600 + 3600 / 20 + 1);
+    assert_int_equal(w.fetches, 5);
+    w.down = false;
+    issue(&w, NOW + 15 * DAY, NOW + 45 * DAY);
+    collateral_keeper_turn(w.keeper, due + 8000);
+    assert_int_equal(w.fetches, 6);
+    assert_int_equal(cached_until(&w), NOW + 45 * DAY);
+    /* Before and behind the day on which the next set is due nothing is asked for. */
+    collateral_keeper_turn(w.keeper, due + DAY);
+    collateral_keeper_turn(w.keeper, due - DAY + 8000);
+    collateral_keeper_turn(w.keeper, due + 8000);
+    assert_int_equal(w.fetches, 6);
+    end_world(&w);
+}
+
 /* A numbered set lies beside the one in force, and the floor of that is not its own. */
 static void numbered_beside_the_one_in_force(void **state)
 {
@@ -268,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(renewed_at_half_its_life),
         cmocka_unit_test(failure_keeps_what_is_valid),
+        cmocka_unit_test(clock_that_jumps),
         cmocka_unit_test(numbered_beside_the_one_in_force),
         cmocka_unit_test(by_itself),
         cmocka_unit_test(without_memory),

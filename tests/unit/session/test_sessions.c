@@ -204,6 +204,34 @@ static void test_single_flight(void **state)
     unmake(&f);
 }
 
+/* Lives count CLOCK_BOOTTIME: a wall clock set by a day neither ends a session nor keeps it. */
+static void test_clock_that_jumps(void **state)
+{
+    struct fixture f = make(700);
+    struct err err = {0};
+    struct session *first = acquire(&f, &err);
+    assert_non_null(first);
+    const int64_t jumps[] = {86400, -86400, 0};
+    for (size_t i = 0; i < 3; i++) {
+        fault_clock_set(jumps[i]);
+        struct session *again = acquire(&f, &err);
+        assert_ptr_equal(again, first);
+        int64_t age = clock_boot_ns() - again->created_ns;
+        assert_true(age >= 0 && age < 3 * CLOCK_NS_PER_S);
+        session_unref(again);
+    }
+    assert_int_equal(atomic_load(&attested), 1);
+    fault_clock_set(-86400);
+    pause_ms(800);
+    struct session *second = acquire(&f, &err); /* its life is over, whatever the wall says */
+    assert_non_null(second);
+    assert_ptr_not_equal(second, first);
+    fault_clock_set(0);
+    session_unref(first);
+    session_unref(second);
+    unmake(&f);
+}
+
 static void test_refusal_is_remembered(void **state)
 {
     struct fixture f = make(3600000);
@@ -427,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_flight),
+        cmocka_unit_test(test_clock_that_jumps),
         cmocka_unit_test(test_refusal_is_remembered),
         cmocka_unit_test(test_rotation_in_the_background),
         cmocka_unit_test(test_forced_rekeys_are_limited),
