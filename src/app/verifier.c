@@ -90,6 +90,7 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     v->config = config;
     v->upstream = upstream;
     pthread_mutex_init(&v->lock, NULL);
+    pthread_mutex_init(&v->pins_lock, NULL);
     v->policy = load_policy(config->policy, err);
     v->root = v->policy != NULL ? load_root(config->unsafe_attestation_root, err) : NULL;
     v->seen = v->root != NULL ? seen_open(config->state_dir, v->root, err) : NULL;
@@ -119,6 +120,7 @@ void verifier_free(struct verifier *v)
         seen_close(v->seen);
         root_free(v->root);
         pthread_mutex_destroy(&v->lock);
+        pthread_mutex_destroy(&v->pins_lock);
         mem_free(v);
     }
 }
@@ -156,19 +158,33 @@ void verifier_announce(struct verifier *v)
     verifier_policy_put(v, ref);
 }
 
+/* Whether somebody else has changed the stored pins; what they are now counts from here on. */
+static bool pins_changed(struct verifier *v, bool *changed, struct err *err)
+{
+    uint8_t now[SHA256_BYTES];
+    pthread_mutex_lock(&v->pins_lock);
+    bool ok = seen_pins_digest(v->seen, now, err);
+    *changed = ok && memcmp(now, v->pins_digest, sizeof now) != 0;
+    if (ok) {
+        memcpy(v->pins_digest, now, sizeof now);
+    }
+    pthread_mutex_unlock(&v->pins_lock);
+    return ok;
+}
+
 bool verifier_reload(struct verifier *v, bool *changed, struct err *err)
 {
-    uint8_t before[SHA256_BYTES], after[SHA256_BYTES], pins[SHA256_BYTES];
+    uint8_t before[SHA256_BYTES], after[SHA256_BYTES];
+    bool pins;
     *changed = false;
     struct policy_ref *fresh = load_policy(v->config->policy, err), *old = verifier_policy_get(v);
-    if (fresh == NULL || !seen_pins_digest(v->seen, pins, err)) {
+    if (fresh == NULL || !pins_changed(v, &pins, err)) {
         policy_drop(fresh);
         verifier_policy_put(v, old);
         return false;
     }
     *changed = !policy_digest(&old->policy, before) || !policy_digest(&fresh->policy, after) ||
-               memcmp(before, after, sizeof before) != 0 || memcmp(pins, v->pins_digest, sizeof pins) != 0;
-    memcpy(v->pins_digest, pins, sizeof pins);
+               memcmp(before, after, sizeof before) != 0 || pins;
     pthread_mutex_lock(&v->lock);
     v->policy = fresh;
     pthread_mutex_unlock(&v->lock);

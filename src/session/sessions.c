@@ -196,7 +196,7 @@ void sessions_cancel(struct sessions *sessions, struct session_wait *wait)
     pthread_mutex_unlock(&sessions->lock);
 }
 
-void sessions_retire(struct sessions *sessions, struct session *session)
+static void retire(struct sessions *sessions, struct session *session, bool forced)
 {
     struct session *dropped = NULL;
     pthread_mutex_lock(&sessions->lock);
@@ -204,11 +204,21 @@ void sessions_retire(struct sessions *sessions, struct session *session)
         if (entry->session == session) {
             dropped = session;
             entry->session = NULL;
-            entry->forced = true;
+            entry->forced = forced;
         }
     }
     pthread_mutex_unlock(&sessions->lock);
     session_unref(dropped);
+}
+
+void sessions_retire(struct sessions *sessions, struct session *session)
+{
+    retire(sessions, session, true);
+}
+
+void sessions_renew(struct sessions *sessions, struct session *session)
+{
+    retire(sessions, session, false);
 }
 
 void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session),

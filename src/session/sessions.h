@@ -68,6 +68,8 @@ void sessions_cancel(struct sessions *sessions, struct session_wait *wait);
  * it. The next acquire opens another: at most LIMIT_REKEYS_PER_10_MIN of a model, for a hostile upstream must not
  * wear out a card's flash. Any thread. */
 void sessions_retire(struct sessions *sessions, struct session *session);
+/* The same by a decision of ours (another policy): that costs none of those. */
+void sessions_renew(struct sessions *sessions, struct session *session);
 
 /* Live sessions now, for metrics. Calls visit for each with the table locked: visit must be short. Any thread. */
 void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session),

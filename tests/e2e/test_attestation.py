@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -408,6 +409,25 @@ def test_policy_change_ends_sessions(start_proxy, sim, tmp_path):
     os.kill(proxy.daemon.pid, signal.SIGHUP)
     wait_until("the policy was read", lambda: "attestation policy read again" in proxy.log(), 5)
     assert "tcb.status" in refusal(proxy)
+
+
+def test_own_pin_ends_no_session(start_proxy, sim):
+    """SIGHUP after a first use: what serve itself has stored is no change, and what somebody changes after that still is."""
+    proxy = start_proxy()
+    assert refusal(proxy) == ""
+    before = proxy.metric("e2ee_proxy_handshakes_total")
+    os.kill(proxy.daemon.pid, signal.SIGHUP)
+    time.sleep(0.5)
+    assert refusal(proxy) == ""
+    assert "pins changed" not in proxy.log() and proxy.metric("e2ee_proxy_handshakes_total") == before
+    (pins,) = proxy.state.glob("attestation-*/pins-*.ini")
+    pins.write_text(pins.read_text() + "# mine\n")
+    for n in range(1, 6):  # each ends the session, and none counts as a re-keying that was forced on us
+        os.kill(proxy.daemon.pid, signal.SIGHUP)
+        wait_until("the pins were looked at", lambda: proxy.log().count("pins changed") == n, 5)
+        assert refusal(proxy) == ""
+        pins.write_text(pins.read_text() + "# mine\n")
+    assert proxy.metric("e2ee_proxy_handshakes_total") == before + 5
 
 
 def test_removed_pin_ends_sessions(start_proxy, sim):

@@ -267,6 +267,20 @@ static void test_forced_rekeys_are_limited(void **state)
     unmake(&f);
 }
 
+/* Another policy, read as often as somebody likes: that is no upstream which wears out the card. */
+static void test_renewals_are_not(void **state)
+{
+    struct fixture f = make(3600000);
+    struct err err = {0};
+    for (int i = 0; i < 2 * LIMIT_REKEYS_PER_10_MIN; i++) {
+        struct session *s = acquire(&f, &err);
+        assert_non_null(s);
+        sessions_renew(f.sessions, s);
+        session_unref(s);
+    }
+    unmake(&f);
+}
+
 static void test_dead_keyholder_ends_sessions(void **state)
 {
     struct fixture f = make(3600000);
@@ -430,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_refusal_is_remembered),
         cmocka_unit_test(test_rotation_in_the_background),
         cmocka_unit_test(test_forced_rekeys_are_limited),
+        cmocka_unit_test(test_renewals_are_not),
         cmocka_unit_test(test_dead_keyholder_ends_sessions),
         cmocka_unit_test(test_lost_token_ends_sessions),
         cmocka_unit_test(test_cancelled_waits),
