@@ -6,6 +6,7 @@
 
 #include "app/verifier.h"
 #include "session/collateral_keeper.h"
+#include "session/quota.h"
 
 #define VERIFIER_OUTCOMES_MAX 256
 
@@ -22,6 +23,7 @@ struct verifier {
     struct seen *seen;
     struct collateral_source *source;
     struct collateral_keeper *keeper;  /* NULL: not started */
+    struct quota *quota;               /* of requests for evidence, this machine's */
     struct nras_fetch *nras;           /* NULL: off */
     pthread_mutex_t pins_lock;         /* of the next, and around what we store; taken before nothing else */
     uint8_t pins_digest[SHA256_BYTES]; /* of the stored pins that our sessions were accepted by */

@@ -52,8 +52,8 @@ typedef void (*session_done_cb)(void *arg, struct session *session, struct catal
 
 /* The session of a model of the catalogue. Returns at once with *session set (a reference), or with *wait set (done
  * comes later on box's loop, exactly once, unless cancelled), or false: ERR_ATTESTATION for a model that was refused
- * less than LIMIT_ATTESTATION_REFUSED_S ago, ERR_BUSY when the re-keying or attestation budget is spent. Loop threads.
- */
+ * less than LIMIT_ATTESTATION_REFUSED_S ago, ERR_BUSY (with Retry-After) when the re-keying or attestation budget is spent. Loop
+ * threads. */
 bool sessions_acquire(struct sessions *sessions, const char *model, struct mailbox *box, session_done_cb done,
                       void *arg, struct session **session, struct session_wait **wait,
                       struct err *err) MUST_CHECK;
