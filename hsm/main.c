@@ -168,9 +168,15 @@ static FILE *keep_stdout(void)
     return out != NULL && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 ? out : NULL;
 }
 
+static struct options options;
+
+static void reread(void)
+{
+    options_reread(&options);
+}
+
 int main(int argc, char **argv)
 {
-    static struct options options;
     char state_dir[PATH_MAX];
     struct err err = {0};
     if (!mem_install_openssl(&err) || !process_harden(&err) || !options_read(&options, argc, argv, &err)) {
@@ -186,6 +192,7 @@ int main(int argc, char **argv)
         return 0;
     }
     log_init("keyholder", options.log_level, options.log_json);
+    options.server.reread = reread;
     int code = KEYIPC_EXIT_OK;
     FILE *out = keep_stdout();
     if (out == NULL) {

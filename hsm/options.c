@@ -33,7 +33,7 @@ static bool set_text(const char **slot, const char *value, struct err *err)
 
 static bool set_config(struct options *o, const char *value, struct err *err)
 {
-    return set_text(&o->config_file, value, err);
+    return options_path(&o->config_file, value, err);
 }
 
 static bool set_socket(struct options *o, const char *value, struct err *err)
@@ -311,6 +311,9 @@ static bool read_file(struct options *o, const bool *given, struct err *err)
     if (path == NULL) {
         return true;
     }
+    if (o->config_file == NULL && !set_config(o, path, err)) {
+        return false;
+    }
     struct file_reader reader = {o, given, err, false};
     int line = ini_parse(path, on_file_line, &reader);
     if (reader.failed) {
@@ -352,6 +355,7 @@ static bool read_argument(struct options *o, char **argv, int *at, bool *given, 
             return err_set(err, ERR_CONFIG, "--%s needs a value", rows[i].name);
         }
         given[i] = true;
+        o->log_level_given = o->log_level_given || rows[i].set == set_log_level;
         return rows[i].set(o, value, err) || err_context(err, "--%s", rows[i].name);
     }
     return err_set(err, ERR_CONFIG, "argument %d is an option that is not known; try --help", *at);

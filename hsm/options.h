@@ -18,6 +18,7 @@ struct options {
     unsigned token_timeout_s;
     bool check, json, help, version;
     enum log_level log_level;
+    bool log_level_given; /* on the command line, which wins over the file on SIGHUP too */
     bool log_json;
     const char *module_env[OPTIONS_MODULE_ENV_MAX]; /* further variables that the module may see */
     size_t module_env_count;
@@ -28,6 +29,8 @@ struct options {
  * long as the process. */
 bool options_read(struct options *o, int argc, char **argv, struct err *err) MUST_CHECK;
 void options_print_help(void);
+/* SIGHUP: the log level, from the file of options_read, where the command line names none. Logs what came of it. */
+void options_reread(const struct options *o);
 
 /* Of hsm/options_audit.c, for the table. */
 bool options_audit_log(struct options *o, const char *value, struct err *err) MUST_CHECK;

@@ -2,82 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include "base/buf.h"
-#include "base/hex.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/text.h"
-
-/* Inode, time and size of the PIN file as one line: what the marker holds. */
-static bool describe_file(char *out, size_t cap, const char *path, struct err *err)
-{
-    struct stat st;
-    if (stat(path, &st) != 0) {
-        return err_errno(err, ERR_PIN, errno, "cannot look at the PIN file %s", path);
-    }
-    snprintf(out, cap, "inode=%llu mtime=%lld.%09ld size=%lld\n", (unsigned long long)st.st_ino,
-             (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_size);
-    return true;
-}
-
-/* One marker for each token; the serial in hex, for it may hold any character. */
-static bool marker_path(char out[static PATH_MAX], const struct pin_source *source, const char *serial)
-{
-    char hex[2 * 32 + 1];
-    size_t len = strnlen(serial, 32);
-    return snprintf(out, PATH_MAX, "%s/pin-refused.%s", source->state_dir,
-                    hex_str(hex, (const uint8_t *)serial, len)) < PATH_MAX;
-}
-
-bool pin_not_refused(const struct pin_source *source, const char *serial, struct err *err)
-{
-    char path[PATH_MAX], now[128];
-    struct buf then;
-    if (source->file == NULL || !marker_path(path, source, serial)) {
-        return true;
-    }
-    if (!describe_file(now, sizeof now, source->file, err)) {
-        return false;
-    }
-    buf_init(&then, sizeof now);
-    bool same = access(path, F_OK) == 0 && text_read_file(&then, path, err) && then.len == strlen(now) &&
-                memcmp(then.data, now, then.len) == 0;
-    buf_free(&then);
-    return !same ||
-           err_set(err, ERR_PIN,
-                   "the token (serial %s) has refused the PIN in %s before; it is not tried again until that "
-                   "file changes (marker: %s)",
-                   serial, source->file, path);
-}
-
-void pin_mark_refused(const struct pin_source *source, const char *serial)
-{
-    char path[PATH_MAX], now[128];
-    struct err err = {0};
-    if (source->file == NULL) {
-        return;
-    }
-    if (!marker_path(path, source, serial) || !describe_file(now, sizeof now, source->file, &err) ||
-        !text_write_file_atomic(path, now, strlen(now), &err)) {
-        log_error("cannot note that the PIN was refused, do not start again before it is corrected: %s",
-                  err.message);
-    }
-}
-
-void pin_clear_refused(const struct pin_source *source, const char *serial)
-{
-    char path[PATH_MAX];
-    if (source->file != NULL && marker_path(path, source, serial) && unlink(path) != 0 && errno != ENOENT) {
-        log_warn("cannot remove %s", path);
-    }
-}
 
 static bool read_file(struct secret *out, const char *path, struct err *err)
 {

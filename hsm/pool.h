@@ -57,6 +57,9 @@ void pool_cancel_connection(struct pool *p, uint64_t connection, struct job_list
 void pool_results(struct pool *p, struct job_list *out);
 void pool_state(struct pool *p, struct pool_state *out);
 
+/* When the pool waits for another PIN: looks whether there is one. */
+void pool_retry_pin(struct pool *p);
+
 /* A job with everything zero, or NULL; job_free wipes. */
 struct job *job_new(void);
 void job_free(struct job *job);

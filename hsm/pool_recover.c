@@ -85,6 +85,16 @@ static void give_up(struct pool *p, int64_t began)
     }
 }
 
+void pool_retry_pin(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->state == KEYIPC_TOKEN_PIN) {
+        p->state = KEYIPC_TOKEN_DOWN;
+        pthread_cond_signal(&p->workers[0].wake);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 void pool_recover(struct worker *w)
 {
     struct pool *p = w->pool;
@@ -94,7 +104,7 @@ void pool_recover(struct worker *w)
         struct err err = {0};
         struct timespec until;
         if (p->state ==
-            KEYIPC_TOKEN_PIN) { /* a refused PIN is not tried again: nothing to do but wait for the end */
+            KEYIPC_TOKEN_PIN) { /* a refused PIN is not tried again: until pool_retry_pin, or the end */
             pthread_cond_wait(&w->wake, &p->lock);
             continue;
         }

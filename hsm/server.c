@@ -59,16 +59,28 @@ static size_t fill(struct server *s, struct pollfd *set)
     return n;
 }
 
+/* A token that waits for another PIN looks at its file again; one that was refused is not tried twice (pin.h). */
+static void on_hangup(struct server *s)
+{
+    if (s->options->reread != NULL) {
+        s->options->reread();
+    }
+    for (size_t i = 0; i < s->unit_count; i++) {
+        pool_retry_pin(s->units[i].pool);
+    }
+}
+
 /* False when it is time to end. */
 static bool on_signals(struct server *s)
 {
     struct signalfd_siginfo info;
     bool go_on = true;
     while (read(s->options->signals, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (s->options->channel >= 0) {
-            continue; /* a terminal or a service manager signals the whole group: the supervisor ends us, last */
-        }
-        if (info.ssi_signo != SIGHUP) { /* nothing is read again: a changed PIN is, at the next login */
+        if (info.ssi_signo == SIGHUP) {
+            on_hangup(s);
+        } else if (s->options->channel <
+                   0) { /* else a terminal or a service manager signals the whole group: the
+                                                 supervisor ends us, last */
             log_info("signal %u: ending", info.ssi_signo);
             go_on = false;
         }

@@ -13,6 +13,7 @@ struct server_options {
     int channel;             /* the supervisor's descriptor (keyipc/start.h), -1: none */
     uint8_t custody;         /* enum keyipc_custody: the weakest that a client may have */
     int signals;             /* signalfd with SIGTERM, SIGINT and SIGHUP */
+    void (*reread)(void);    /* SIGHUP: reads again what may change; NULL: nothing */
     uint32_t max_key_age_s;
     uint64_t max_derives;              /* of one key; 0: no limit */
     size_t max_keys;                   /* of all clients together */

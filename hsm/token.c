@@ -42,18 +42,36 @@ static bool check_flags(const struct token *t, struct err *err)
     return true;
 }
 
-/* Everything but a broken session, device or queue of theirs counts as a refused PIN: a YubiHSM answers a wrong key id by
- * OBJECT_HANDLE_INVALID and a short password by ARGUMENTS_BAD. */
+/* What a C_Login's answer says of the PIN. Codes that neither judge it nor rule that out are those of a failing device, of a
+ * module's own invention, and "not logged in" from the very call that logs in. Everything else is a refusal: a YubiHSM
+ * answers a wrong key id by OBJECT_HANDLE_INVALID and a short password by ARGUMENTS_BAD. */
+static enum pin_outcome outcome_of(CK_RV rv)
+{
+    switch (ckr_class(rv)) {
+    case CKR_CLASS_OK:
+        return PIN_ACCEPTED; /* by another session of ours, when it says "already" */
+    case CKR_CLASS_BUSY:
+        return PIN_NOT_JUDGED;
+    case CKR_CLASS_SESSION:
+    case CKR_CLASS_TOKEN: /* by PKCS#11 these two come when it happens during the call */
+        return rv == CKR_DEVICE_REMOVED || rv == CKR_SESSION_CLOSED ? PIN_AWAY : PIN_NOT_JUDGED;
+    case CKR_CLASS_DEVICE:
+    case CKR_CLASS_LOGIN:
+        return PIN_UNKNOWN;
+    default:
+        return PIN_REFUSED;
+    }
+}
+
 static bool judge_login(struct token *t, CK_RV rv, struct err *err)
 {
-    if (rv == CKR_OK) {
-        pin_clear_refused(&t->pin, t->found.serial);
+    enum pin_outcome outcome = outcome_of(rv);
+    if (outcome == PIN_ACCEPTED) {
         return true;
     }
-    if (ckr_is_loss(rv)) {
+    if (outcome != PIN_REFUSED) {
         return ckr_fail(err, rv, ckr_class(rv) == CKR_CLASS_BUSY ? TAKEN : "C_Login");
     }
-    pin_mark_refused(&t->pin, t->found.serial);
     struct audit_text label, serial;
     audit_event("login_refused", ",\"token\":%s,\"serial\":%s,\"why\":\"%s\"",
                 audit_quote(&label, t->found.label), audit_quote(&serial, t->found.serial), ckr_name(rv));
@@ -69,24 +87,48 @@ static bool judge_login(struct token *t, CK_RV rv, struct err *err)
                    ckr_name(rv), hint);
 }
 
+/* After a login whose end nobody saw: whether the token, asked now, has lost no try. */
+static bool no_try_lost(struct token *t, const struct pin_try *try, struct err *err)
+{
+    const CK_FLAGS lost = CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED;
+    struct module_token now;
+    CK_RV rv = module_token_info(t->module, t->found.slot, &now);
+    if (rv != CKR_OK) {
+        return ckr_fail(err, rv, "C_GetTokenInfo");
+    }
+    return (now.info.flags & lost) == 0 || pin_try_deny(try, err);
+}
+
+/* by_keypad: the file, if there is one, is not for this token. */
+static bool try_pin(struct token *t, bool by_keypad, struct err *err)
+{
+    const struct pin_source source = {by_keypad ? NULL : t->pin.file, t->pin.state_dir};
+    struct secret pin = SECRET_EMPTY;
+    struct pin_try try;
+    if (!pin_try_begin(&try, &source, t->found.serial, err)) {
+        return false;
+    }
+    bool may = !pin_try_doubtful(&try) || no_try_lost(t, &try, err);
+    may = may && (by_keypad || pin_read(&pin, &source, t->found.label, err)) && pin_try_mark(&try, err);
+    CK_RV rv = may ? module_login(t->module, t->session, &pin) : CKR_OK;
+    secret_free(&pin);
+    pin_try_end(&try, may ? outcome_of(rv) : PIN_NOT_JUDGED);
+    return may && judge_login(t, rv, err);
+}
+
 static bool login(struct token *t, struct err *err)
 {
-    struct secret pin = SECRET_EMPTY;
+    bool by_keypad = (t->found.info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0;
     if ((t->found.info.flags & CKF_LOGIN_REQUIRED) == 0) {
         return true;
     }
     if (!check_flags(t, err)) {
         return false;
     }
-    if ((t->found.info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0) {
+    if (by_keypad) {
         log_info("waiting for the PIN at the token's own keypad");
-    } else if (!pin_not_refused(&t->pin, t->found.serial, err) ||
-               !pin_read(&pin, &t->pin, t->found.label, err)) {
-        return false;
     }
-    CK_RV rv = module_login(t->module, t->session, &pin);
-    secret_free(&pin);
-    return judge_login(t, rv, err);
+    return try_pin(t, by_keypad, err);
 }
 
 static bool open_and_login(struct token *t, struct err *err)

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -211,6 +212,7 @@ static bool load_flag(struct config *config, int argc, char **argv, int *i, unsi
         clear_list((struct config_list *)((char *)config + option->offset));
     }
     seen[option - option_table] = true;
+    config->log_level_given = config->log_level_given || option->offset == offsetof(struct config, log_level);
     return set_option(config, option, value, err);
 }
 
@@ -275,18 +277,21 @@ bool config_load(struct config *config, int argc, char **argv, struct err *err)
     return load_flags(config, argc, argv, err);
 }
 
-void config_reload_log_level(const char *path)
+void config_reload_log_level(const struct config *config)
 {
-    struct config config = {0};
+    struct config fresh = {0};
     struct err err = {0};
-    enum log_level level;
-    if (!load_file(&config, path, &err)) {
-        log_error("SIGHUP: the log level stays as it was: %s", err.message);
-    } else if (config.log_level != NULL && log_level_parse(&level, config.log_level)) {
-        log_set_level(level);
-        log_info("SIGHUP: log level %s", config.log_level);
+    enum log_level level = LOG_LEVEL_INFO; /* as in the table */
+    if (config->config_file == NULL || config->log_level_given) {
+        return;
     }
-    config_free(&config);
+    if (!load_file(&fresh, config->config_file, &err)) {
+        log_error("SIGHUP: the log level stays as it was: %s", err.message);
+    } else if (fresh.log_level == NULL || log_level_parse(&level, fresh.log_level)) {
+        log_set_level(level);
+        log_info("SIGHUP: log level read again");
+    }
+    config_free(&fresh);
 }
 
 void config_free(struct config *config)

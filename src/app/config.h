@@ -26,6 +26,7 @@ struct config {
     uint64_t workers; /* 0: one per core */
     uint64_t max_body, max_connections, max_inflight_bytes;
     char *log_level, *log_format, *state_dir;
+    bool log_level_given; /* by the command line, which wins over the file on SIGHUP too */
     /* [upstream] */
     char *upstream, *api_key_file, *ca_file;
     bool unsafe_http_upstream, http2;
@@ -57,8 +58,9 @@ struct config {
 bool config_load(struct config *config, int argc, char **argv, struct err *err) MUST_CHECK;
 void config_free(struct config *config);
 
-/* SIGHUP: sets the log level that the file at path has now. Logs what is wrong with the file. */
-void config_reload_log_level(const char *path);
+/* SIGHUP: sets the log level that the file has now, or the default when it names none any more; nothing where the command line
+ * has set it. Logs what is wrong with the file. */
+void config_reload_log_level(const struct config *config);
 
 /* One line for each option of the given command ("serve", "attest", ...). */
 void config_print_options(FILE *out, const char *command);

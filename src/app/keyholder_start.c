@@ -30,7 +30,8 @@ static void add_options(struct spawn_args *args, const struct config *c, char nu
     add_list(args, "--token-network", &c->token_network);
     add_list(args, "--module-env", &c->module_env);
     spawn_option(args, "--state-dir", c->state_dir);
-    spawn_option(args, "--log-level", c->log_level);
+    /* what the file says it reads there itself, on SIGHUP again */
+    spawn_option(args, "--log-level", c->log_level_given ? c->log_level : NULL);
     spawn_option(args, "--log-format", c->log_format);
     snprintf(number, 24, "%llu", (unsigned long long)c->rotate + LIMIT_SESSION_GRACE_S);
     spawn_option(args, "--max-key-age", number);

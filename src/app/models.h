@@ -5,7 +5,7 @@
 #include "session/catalogue.h"
 #include "upstream/config.h"
 
-/* One reference, or NULL: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (any status but 200). */
+/* One reference, or NULL: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (any status but 200, with Retry-After and, for some, the status). */
 struct catalogue *models_fetch(struct upstream_config *upstream, struct err *err) MUST_CHECK;
 
 #endif

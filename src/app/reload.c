@@ -32,7 +32,7 @@ static void reload_policy(struct app *app)
     if (changed) {
         sessions_visit(app->sessions, hold, &held);
         for (size_t i = 0; i < held.count; i++) {
-            sessions_retire(app->sessions, held.items[i]);
+            sessions_renew(app->sessions, held.items[i]);
             session_unref(held.items[i]);
         }
         log_info("SIGHUP: attestation policy read again, or pins changed; %zu sessions end", held.count);
@@ -52,7 +52,5 @@ void reload(struct app *app)
         }
     }
     reload_policy(app);
-    if (app->config->config_file != NULL) {
-        config_reload_log_level(app->config->config_file);
-    }
+    config_reload_log_level(app->config);
 }

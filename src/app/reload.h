@@ -1,5 +1,5 @@
 /* What SIGHUP reads again in the proxy process: log level, API key and attestation policy. The keyholder gets its own
- * signal for the PIN. */
+ * signal, for its log level and the PIN. */
 #ifndef E2EE_APP_RELOAD_H
 #define E2EE_APP_RELOAD_H
 

@@ -176,6 +176,7 @@ static void on_signals(struct supervisor *s)
         if (numbers[i] == SIGTERM || numbers[i] == SIGINT) {
             begin_stop(s);
         } else if (numbers[i] == SIGHUP) {
+            config_reload_log_level(s->config);
             if (s->proxy.pid > 0) {
                 kill(s->proxy.pid, SIGHUP);
             }

@@ -1,5 +1,6 @@
 #include "app/verifier.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "app/evidence.h"
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "upstream/fetch.h"
 
+#define LIMITED_S 60             /* a 429 without Retry-After: the budget is one of a minute */
 #define ATTESTATION_TIMEOUT_S 45 /* captures took up to 9.5 s: docs/PROTOCOL.md section 1 */
 
 static struct attest_root *load_root(const char *path, struct err *err)
@@ -80,6 +82,13 @@ static void count_fetch(bool ok)
     metrics_add(METRIC_COLLATERAL_FAILURES, !ok);
 }
 
+static struct quota *open_quota(const struct seen *seen, struct err *err)
+{
+    char path[PATH_MAX];
+    seen_shared_path(seen, path, "sent-attestations");
+    return quota_new(path, LIMIT_ATTESTATIONS_PER_MIN, 60 * CLOCK_NS_PER_S, err);
+}
+
 struct verifier *verifier_new(const struct config *config, struct upstream_config *upstream, struct err *err)
 {
     struct verifier *v = mem_calloc(1, sizeof *v);
@@ -90,6 +99,7 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     v->config = config;
     v->upstream = upstream;
     pthread_mutex_init(&v->lock, NULL);
+    pthread_mutex_init(&v->pins_lock, NULL);
     v->policy = load_policy(config->policy, err);
     v->root = v->policy != NULL ? load_root(config->unsafe_attestation_root, err) : NULL;
     v->seen = v->root != NULL ? seen_open(config->state_dir, v->root, err) : NULL;
@@ -101,7 +111,10 @@ struct verifier *verifier_new(const struct config *config, struct upstream_confi
     if (v->source != NULL && config->nras) {
         v->nras = nras_fetch_new(config->nras_url, config->unsafe_http_upstream, err);
     }
-    if (v->source == NULL || (config->nras && v->nras == NULL) ||
+    if (v->source != NULL) {
+        v->quota = open_quota(v->seen, err);
+    }
+    if (v->quota == NULL || (config->nras && v->nras == NULL) ||
         !seen_pins_digest(v->seen, v->pins_digest, err)) {
         verifier_free(v);
         return NULL;
@@ -116,9 +129,11 @@ void verifier_free(struct verifier *v)
         verifier_policy_put(v, v->policy);
         collateral_source_free(v->source);
         nras_fetch_free(v->nras);
+        quota_free(v->quota);
         seen_close(v->seen);
         root_free(v->root);
         pthread_mutex_destroy(&v->lock);
+        pthread_mutex_destroy(&v->pins_lock);
         mem_free(v);
     }
 }
@@ -156,19 +171,33 @@ void verifier_announce(struct verifier *v)
     verifier_policy_put(v, ref);
 }
 
+/* Whether somebody else has changed the stored pins; what they are now counts from here on. */
+static bool pins_changed(struct verifier *v, bool *changed, struct err *err)
+{
+    uint8_t now[SHA256_BYTES];
+    pthread_mutex_lock(&v->pins_lock);
+    bool ok = seen_pins_digest(v->seen, now, err);
+    *changed = ok && memcmp(now, v->pins_digest, sizeof now) != 0;
+    if (ok) {
+        memcpy(v->pins_digest, now, sizeof now);
+    }
+    pthread_mutex_unlock(&v->pins_lock);
+    return ok;
+}
+
 bool verifier_reload(struct verifier *v, bool *changed, struct err *err)
 {
-    uint8_t before[SHA256_BYTES], after[SHA256_BYTES], pins[SHA256_BYTES];
+    uint8_t before[SHA256_BYTES], after[SHA256_BYTES];
+    bool pins;
     *changed = false;
     struct policy_ref *fresh = load_policy(v->config->policy, err), *old = verifier_policy_get(v);
-    if (fresh == NULL || !seen_pins_digest(v->seen, pins, err)) {
+    if (fresh == NULL || !pins_changed(v, &pins, err)) {
         policy_drop(fresh);
         verifier_policy_put(v, old);
         return false;
     }
     *changed = !policy_digest(&old->policy, before) || !policy_digest(&fresh->policy, after) ||
-               memcmp(before, after, sizeof before) != 0 || memcmp(pins, v->pins_digest, sizeof pins) != 0;
-    memcpy(v->pins_digest, pins, sizeof pins);
+               memcmp(before, after, sizeof before) != 0 || pins;
     pthread_mutex_lock(&v->lock);
     v->policy = fresh;
     pthread_mutex_unlock(&v->lock);
@@ -192,13 +221,26 @@ void verification_free(struct verification *v)
     nras_got_free(&v->nras);
 }
 
+/* One of the minute's requests, of this process and its like. */
+static bool take_quota(struct verifier *v, struct err *err)
+{
+    int64_t wait_ns = quota_take(v->quota), wait_s = (wait_ns + CLOCK_NS_PER_S - 1) / CLOCK_NS_PER_S;
+    if (wait_ns == 0) {
+        return true;
+    }
+    err_set(err, ERR_BUSY,
+            "%d attestations in a minute are the provider's limit; the next can be made in %lld s",
+            LIMIT_ATTESTATIONS_PER_MIN, (long long)wait_s);
+    return err_retry_after(err, wait_s);
+}
+
 static bool fetch_evidence(struct verifier *v, const char *model, struct verification *out, struct err *err)
 {
     struct buf path;
     char nonce_hex[2 * ATTEST_NONCE_BYTES + 1];
     int status = 0;
     int64_t retry_after_s = -1;
-    if (!hash_random(out->nonce, sizeof out->nonce, err)) {
+    if (!take_quota(v, err) || !hash_random(out->nonce, sizeof out->nonce, err)) {
         return false;
     }
     buf_init(&path, 2048);
@@ -221,11 +263,12 @@ static bool fetch_evidence(struct verifier *v, const char *model, struct verific
                        "the provider itself has no verified enclave for this model (status 502)");
     }
     if (status == 429) {
-        return err_set(err, ERR_BUSY, "the provider's limit of attestations is spent; try again in a minute");
+        err_set(err, ERR_BUSY, "the provider's limit of attestations is spent; try again in a minute");
+        return err_retry_after(err, retry_after_s > 0 ? retry_after_s : LIMITED_S);
     }
     if (status != 200) {
-        return err_set(err, ERR_UPSTREAM, "the provider answered the attestation request with status %d",
-                       status);
+        err_set(err, ERR_UPSTREAM, "the provider answered the attestation request with status %d", status);
+        return err_retry_after(err, retry_after_s);
     }
     return true;
 }

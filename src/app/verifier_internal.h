@@ -6,6 +6,7 @@
 
 #include "app/verifier.h"
 #include "session/collateral_keeper.h"
+#include "session/quota.h"
 
 #define VERIFIER_OUTCOMES_MAX 256
 
@@ -21,11 +22,13 @@ struct verifier {
     struct attest_root *root;
     struct seen *seen;
     struct collateral_source *source;
-    struct collateral_keeper *keeper; /* NULL: not started */
-    struct nras_fetch *nras;          /* NULL: off */
-    pthread_mutex_t lock;             /* of what follows */
+    struct collateral_keeper *keeper;  /* NULL: not started */
+    struct quota *quota;               /* of requests for evidence, this machine's */
+    struct nras_fetch *nras;           /* NULL: off */
+    pthread_mutex_t pins_lock;         /* of the next, and around what we store; taken before nothing else */
+    uint8_t pins_digest[SHA256_BYTES]; /* of the stored pins that our sessions were accepted by */
+    pthread_mutex_t lock;              /* of what follows */
     struct policy_ref *policy;
-    uint8_t pins_digest[SHA256_BYTES]; /* of the stored pins, when last looked at; main thread */
     struct verifier_outcome outcomes[VERIFIER_OUTCOMES_MAX];
     size_t outcome_count;
 };

@@ -158,6 +158,23 @@ bool verifier_judge(struct verifier *v, const char *model, struct verification *
     return ok;
 }
 
+/* Stores a pin that refuses no session we have: SIGHUP must not take it for somebody's change. But one that came before it, and
+ * was not looked at yet, still is one. */
+static bool store_first(struct verifier *v, const char *model, const struct attest_pin *pin, struct err *err)
+{
+    uint8_t before[SHA256_BYTES], after[SHA256_BYTES];
+    struct err ignored; /* a digest that cannot be had only costs new sessions at SIGHUP */
+    pthread_mutex_lock(&v->pins_lock);
+    bool ours =
+        seen_pins_digest(v->seen, before, &ignored) && memcmp(before, v->pins_digest, sizeof before) == 0;
+    bool ok = seen_pin(v->seen, model, pin, true, err);
+    if (ok && ours && seen_pins_digest(v->seen, after, &ignored)) {
+        memcpy(v->pins_digest, after, sizeof after);
+    }
+    pthread_mutex_unlock(&v->pins_lock);
+    return ok;
+}
+
 bool verifier_first_use(struct verifier *v, const char *model, struct verification *out, struct err *err)
 {
     struct attest_pin seen;
@@ -167,7 +184,7 @@ bool verifier_first_use(struct verifier *v, const char *model, struct verificati
     if (!pins_from_verdict(&seen, &out->verdict, model)) {
         return err_set(err, ERR_INTERNAL, "a verified guest whose software cannot be pinned");
     }
-    if (!seen_pin(v->seen, model, &seen, true, err)) {
+    if (!store_first(v, model, &seen, err)) {
         return false;
     }
     log_warn("%s: first use: its software is now the pinned one; see `attest` for what it is", model);

@@ -4,6 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RETRY_MAX_S 65535
+
+static void set_kind(struct err *err, enum err_kind kind)
+{
+    err->kind = kind;
+    err->upstream_status = 0;
+    err->retry_after_s = 0;
+}
+
 static void PRINTF_LIKE(2, 0) set_message(struct err *err, const char *fmt, va_list args)
 {
     vsnprintf(err->message, sizeof err->message, fmt, args);
@@ -13,7 +22,7 @@ bool err_set(struct err *err, enum err_kind kind, const char *fmt, ...)
 {
     if (err != NULL) {
         va_list args;
-        err->kind = kind;
+        set_kind(err, kind);
         va_start(args, fmt);
         set_message(err, fmt, args);
         va_end(args);
@@ -43,7 +52,7 @@ bool err_errno(struct err *err, enum err_kind kind, int errnum, const char *fmt,
         va_list args;
         /* POSIX strerror_r is hidden by _GNU_SOURCE; the GNU one may return a static string. */
         const char *text = strerror_r(errnum, reason, sizeof reason);
-        err->kind = kind;
+        set_kind(err, kind);
         va_start(args, fmt);
         set_message(err, fmt, args);
         va_end(args);
@@ -56,9 +65,17 @@ bool err_errno(struct err *err, enum err_kind kind, int errnum, const char *fmt,
 void err_clear(struct err *err)
 {
     if (err != NULL) {
-        err->kind = ERR_NONE;
+        set_kind(err, ERR_NONE);
         err->message[0] = '\0';
     }
+}
+
+bool err_retry_after(struct err *err, int64_t seconds)
+{
+    if (err != NULL) {
+        err->retry_after_s = (uint16_t)(seconds < 0 ? 0 : seconds < RETRY_MAX_S ? seconds : RETRY_MAX_S);
+    }
+    return false;
 }
 
 const char *err_kind_name(enum err_kind kind)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 
@@ -41,6 +42,10 @@ enum err_kind {
 
 struct err {
     enum err_kind kind;
+    /* What belongs to it in HTTP, where it is known; set after err_set, which clears both. */
+    uint16_t
+        upstream_status; /* that the upstream answered with, with ERR_UPSTREAM; 0: none that a client should see */
+    uint16_t retry_after_s; /* until another try makes sense; 0: not known */
     char message[480];
 };
 
@@ -55,6 +60,9 @@ bool err_context(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool err_errno(struct err *err, enum err_kind kind, int errnum, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 void err_clear(struct err *err);
+
+/* Adds when another try makes sense, 65535 s at most; 0 and less: not known. Returns false. */
+bool err_retry_after(struct err *err, int64_t seconds);
 
 /* Short stable name of a kind, e.g. "token". */
 const char *err_kind_name(enum err_kind kind);

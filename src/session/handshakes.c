@@ -8,6 +8,7 @@
 
 /* A keyholder that is being started again is worth waiting for. */
 #define KEYHOLDER_WAIT_MS 3000
+#define PAUSE_MAX_S 60
 
 /* With the lock held: sleeps, unless the table stops meanwhile. */
 static void wait_stop(struct sessions *sessions, int64_t ns)
@@ -18,6 +19,14 @@ static void wait_stop(struct sessions *sessions, int64_t ns)
     until.tv_sec += ns / CLOCK_NS_PER_S;
     until.tv_nsec = ns % CLOCK_NS_PER_S;
     pthread_cond_timedwait(&sessions->stop, &sessions->lock, &until);
+}
+
+/* Seconds until it is tried again: what the provider, or our own count, asks for, but no longer than a minute: it may have been
+ * wrong. */
+static int64_t pause_after(const struct err *err, int64_t least_s)
+{
+    int64_t asked = err->retry_after_s < PAUSE_MAX_S ? err->retry_after_s : PAUSE_MAX_S;
+    return asked > least_s ? asked : least_s;
 }
 
 static void refresh_catalogue(struct sessions *sessions)
@@ -34,7 +43,8 @@ static void refresh_catalogue(struct sessions *sessions)
         sessions->catalogue = fresh;
     } else {
         /* A stale list goes on serving; the upstream is not asked for it at every request. */
-        entry->refused_until_ns = clock_boot_ns() + LIMIT_ATTESTATION_REFUSED_S * CLOCK_NS_PER_S;
+        entry->refused_until_ns =
+            clock_boot_ns() + pause_after(&err, LIMIT_ATTESTATION_REFUSED_S) * CLOCK_NS_PER_S;
         entry->last_err = err;
         log_warn("the list of models could not be fetched: %s", err_kind_name(err.kind));
     }
@@ -60,7 +70,7 @@ static void publish(struct sessions *sessions, struct session_entry *entry, stru
     } else {
         entry->last_err = *err;
         /* Each attempt costs the provider's budget, so that no failure is repeated at once. */
-        int64_t pause_s = err->kind == ERR_ATTESTATION ? LIMIT_ATTESTATION_REFUSED_S : 1;
+        int64_t pause_s = pause_after(err, err->kind == ERR_ATTESTATION ? LIMIT_ATTESTATION_REFUSED_S : 1);
         entry->refused_until_ns = clock_boot_ns() + pause_s * CLOCK_NS_PER_S;
         entry->retry_rotation_ns = clock_boot_ns() + 60 * CLOCK_NS_PER_S;
     }
@@ -93,20 +103,11 @@ static struct session *make_session(struct sessions *sessions, const char *model
     return s;
 }
 
-/* wait_ns: how long until the attestation budget has room; 0: it was taken from it. */
-static void open_session(struct sessions *sessions, struct session_entry *entry, bool rotation,
-                         int64_t wait_ns)
+static void open_session(struct sessions *sessions, struct session_entry *entry, bool rotation)
 {
     struct err err = {0};
     int64_t begun = clock_boot_ns();
-    struct session *fresh = NULL;
-    if (wait_ns == 0) {
-        fresh = make_session(sessions, entry->model, &err);
-    } else {
-        err_set(&err, ERR_BUSY,
-                "%d attestations in a minute are the provider's limit; the next can be made in %lld s",
-                LIMIT_ATTESTATIONS_PER_MIN, (long long)(wait_ns / CLOCK_NS_PER_S) + 1);
-    }
+    struct session *fresh = make_session(sessions, entry->model, &err);
     if (sessions->options.on_handshake != NULL) {
         sessions->options.on_handshake(sessions->options.arg, entry->model, &err, clock_boot_ns() - begun,
                                        rotation);
@@ -135,9 +136,8 @@ void *sessions_handshakes(void *arg)
             pthread_mutex_unlock(&sessions->lock);
             refresh_catalogue(sessions);
         } else {
-            int64_t wait_ns = budget_take(&sessions->attestations, clock_boot_ns());
             pthread_mutex_unlock(&sessions->lock);
-            open_session(sessions, entry, rotation, wait_ns);
+            open_session(sessions, entry, rotation);
         }
         pthread_mutex_lock(&sessions->lock);
     }

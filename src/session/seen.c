@@ -24,6 +24,11 @@ void seen_path(const struct seen *seen, char path[static PATH_MAX], const char *
     snprintf(path, PATH_MAX, "%s/%s", seen->folder, name);
 }
 
+void seen_shared_path(const struct seen *seen, char *path, const char *name)
+{
+    snprintf(path, PATH_MAX, "%.*s/%s", (int)(strrchr(seen->folder, '/') - seen->folder), seen->folder, name);
+}
+
 void seen_key_name(const struct collateral_key *key, char out[static SEEN_KEY_NAME_BYTES])
 {
     char fmspc[2 * FMSPC_BYTES + 1], number[16] = "";

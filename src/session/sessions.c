@@ -110,19 +110,28 @@ bool sessions_usable(const struct sessions *sessions, const struct session *s, i
            s->key.losses == keyholder_control_losses(sessions->options.control);
 }
 
+static int64_t seconds_up(int64_t ns)
+{
+    return (ns + CLOCK_NS_PER_S - 1) / CLOCK_NS_PER_S;
+}
+
 /* With the lock held: may a handshake of entry begin now? */
 static bool may_open(struct session_entry *entry, int64_t now, struct err *err)
 {
     if (now < entry->refused_until_ns) {
         *err = entry->last_err;
+        if (err->retry_after_s > 0) {
+            err_retry_after(err, seconds_up(entry->refused_until_ns - now));
+        }
         return err_context(err, "not tried again yet");
     }
     if (entry->forced) {
         int64_t wait_ns = budget_take(&entry->rekeys, now);
         if (wait_ns > 0) {
-            return err_set(err, ERR_BUSY,
-                           "the key of this model was replaced %d times in 10 minutes; next in %lld s",
-                           LIMIT_REKEYS_PER_10_MIN, (long long)(wait_ns / CLOCK_NS_PER_S) + 1);
+            err_set(err, ERR_BUSY,
+                    "the key of this model was replaced %d times in 10 minutes; next in %lld s",
+                    LIMIT_REKEYS_PER_10_MIN, (long long)seconds_up(wait_ns));
+            return err_retry_after(err, seconds_up(wait_ns));
         }
         entry->forced = false;
     }
@@ -196,7 +205,7 @@ void sessions_cancel(struct sessions *sessions, struct session_wait *wait)
     pthread_mutex_unlock(&sessions->lock);
 }
 
-void sessions_retire(struct sessions *sessions, struct session *session)
+static void retire(struct sessions *sessions, struct session *session, bool forced)
 {
     struct session *dropped = NULL;
     pthread_mutex_lock(&sessions->lock);
@@ -204,11 +213,21 @@ void sessions_retire(struct sessions *sessions, struct session *session)
         if (entry->session == session) {
             dropped = session;
             entry->session = NULL;
-            entry->forced = true;
+            entry->forced = forced;
         }
     }
     pthread_mutex_unlock(&sessions->lock);
     session_unref(dropped);
+}
+
+void sessions_retire(struct sessions *sessions, struct session *session)
+{
+    retire(sessions, session, true);
+}
+
+void sessions_renew(struct sessions *sessions, struct session *session)
+{
+    retire(sessions, session, false);
 }
 
 void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session),
@@ -233,8 +252,6 @@ struct sessions *sessions_new(const struct sessions_options *options, struct err
     }
     sessions->options = *options;
     sessions->last_job = &sessions->first_job;
-    sessions->attestations.count = LIMIT_ATTESTATIONS_PER_MIN;
-    sessions->attestations.window_ns = 60 * CLOCK_NS_PER_S;
     pthread_mutex_init(&sessions->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

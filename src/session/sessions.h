@@ -52,8 +52,8 @@ typedef void (*session_done_cb)(void *arg, struct session *session, struct catal
 
 /* The session of a model of the catalogue. Returns at once with *session set (a reference), or with *wait set (done
  * comes later on box's loop, exactly once, unless cancelled), or false: ERR_ATTESTATION for a model that was refused
- * less than LIMIT_ATTESTATION_REFUSED_S ago, ERR_BUSY when the re-keying or attestation budget is spent. Loop threads.
- */
+ * less than LIMIT_ATTESTATION_REFUSED_S ago, ERR_BUSY (with Retry-After) when the re-keying or attestation budget is spent. Loop
+ * threads. */
 bool sessions_acquire(struct sessions *sessions, const char *model, struct mailbox *box, session_done_cb done,
                       void *arg, struct session **session, struct session_wait **wait,
                       struct err *err) MUST_CHECK;
@@ -68,6 +68,8 @@ void sessions_cancel(struct sessions *sessions, struct session_wait *wait);
  * it. The next acquire opens another: at most LIMIT_REKEYS_PER_10_MIN of a model, for a hostile upstream must not
  * wear out a card's flash. Any thread. */
 void sessions_retire(struct sessions *sessions, struct session *session);
+/* The same by a decision of ours (another policy): that costs none of those. */
+void sessions_renew(struct sessions *sessions, struct session *session);
 
 /* Live sessions now, for metrics. Calls visit for each with the table locked: visit must be short. Any thread. */
 void sessions_visit(struct sessions *sessions, void (*visit)(void *arg, const struct session *session),

@@ -34,7 +34,6 @@ struct sessions {
     struct session_entry catalogue_entry;
     struct catalogue *catalogue;
     struct session_entry *first_job, **last_job;
-    struct budget attestations;
     pthread_t threads[SESSIONS_THREADS_MAX];
     unsigned thread_count;
 };

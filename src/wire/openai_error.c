@@ -46,6 +46,13 @@ struct openai_error openai_error_of(const struct err *err)
 {
     struct openai_error error = openai_error_of_kind(err->kind);
     error.message = err->message;
+    if (err->retry_after_s > 0) {
+        error.retry_after_s = err->retry_after_s;
+    }
+    if (err->kind == ERR_UPSTREAM && err->upstream_status != 0) {
+        error.status = err->upstream_status;
+        error.code = error.status == 401 ? rows[ERR_AUTH].code : error.code;
+    }
     return error;
 }
 

@@ -20,7 +20,7 @@ struct openai_error {
 
 /* The row of a kind, message and param still NULL. Any value of kind, ERR_NONE included, gives a row. */
 struct openai_error openai_error_of_kind(enum err_kind kind);
-/* The row of err's kind with its message, which err must outlive. */
+/* The row of err's kind with its message, which err must outlive, and with err's Retry-After and upstream status where it has them. */
 struct openai_error openai_error_of(const struct err *err);
 /* An upstream's error, which must outlive the row. */
 struct openai_error openai_error_of_upstream(const struct upstream_error *error);

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -408,6 +409,84 @@ def test_policy_change_ends_sessions(start_proxy, sim, tmp_path):
     os.kill(proxy.daemon.pid, signal.SIGHUP)
     wait_until("the policy was read", lambda: "attestation policy read again" in proxy.log(), 5)
     assert "tcb.status" in refusal(proxy)
+
+
+def busy(proxy, model=NEAR):
+    """Retry-After of a completion that is refused for the count; None when it was answered."""
+    status, headers, body = proxy.post(chat_body("x", model))
+    if status == 200:
+        return None
+    assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded"), body
+    return int(headers["Retry-After"])
+
+
+def test_ten_a_minute_leave_this_machine(start_proxy, sim, command):
+    """Over restarts of the proxy and other processes of the same state folder; and clients hear when the next may go."""
+    proxy = start_proxy()
+    before = sim.stats()["attestation_requests"]
+    for _ in range(8):
+        assert busy(proxy) is None
+        old = proxy.processes()["proxy"]
+        os.kill(old, signal.SIGKILL)
+        wait_until("a new proxy", lambda: proxy.processes().get("proxy") not in (None, old))
+        proxy.wait_ready()
+    for _ in range(2):
+        assert command("attest", NEAR, "--state-dir", proxy.state).returncode == 0
+    run = command("attest", NEAR, "--state-dir", proxy.state)
+    assert run.returncode == 2 and "attestations in a minute" in run.stderr and "next can be made in" in run.stderr
+    for _ in range(3):
+        assert 5 < busy(proxy) <= 60
+    assert 5 < busy(proxy, PHALA) <= 60
+    assert sim.stats()["attestation_requests"] - before == 10
+    assert command("attest", NEAR, "--state-dir", proxy.dir / "another").returncode == 0
+
+
+def test_providers_limit_of_attestations(start_proxy, sim):
+    """Its Retry-After is passed on, counted down, and kept to."""
+    proxy = start_proxy()
+    sim.fault("attestation", "http-429", value=3)
+    before = sim.stats()["attestation_requests"]
+    assert busy(proxy) == 3
+    assert 1 <= busy(proxy) <= 3
+    assert sim.stats()["attestation_requests"] - before == 1
+    time.sleep(3)
+    assert busy(proxy) is None
+    sim.fault("attestation", "http-429-bare", model=PHALA)
+    assert busy(proxy, PHALA) == 60
+
+
+@pytest.mark.parametrize("fault, status, seconds", [("http-401", 401, None), ("http-429", 429, "7"), ("http-429-bare", 429, None),
+                                                    ("http-500", 502, None), ("http-503", 502, None)])
+def test_models_refused_by_the_provider(start_proxy, start_sim, fault, status, seconds):
+    """What somebody can do something about keeps its status: the key, its credit, its rate."""
+    other = start_sim()
+    proxy = start_proxy(upstream=other.url)
+    other.fault("models", fault, count=3)
+    for ask in (lambda: proxy.request("GET", "/v1/models"), lambda: proxy.post(chat_body("x"))):
+        got, headers, body = ask()
+        error = json.loads(body)["error"]
+        assert (got, error["code"]) == (status, "invalid_api_key" if status == 401 else "upstream_error"), error
+        assert "upstream: " in error["message"]
+        assert headers["Retry-After"] == seconds
+
+
+def test_own_pin_ends_no_session(start_proxy, sim):
+    """SIGHUP after a first use: what serve itself has stored is no change, and what somebody changes after that still is."""
+    proxy = start_proxy()
+    assert refusal(proxy) == ""
+    before = proxy.metric("e2ee_proxy_handshakes_total")
+    os.kill(proxy.daemon.pid, signal.SIGHUP)
+    time.sleep(0.5)
+    assert refusal(proxy) == ""
+    assert "pins changed" not in proxy.log() and proxy.metric("e2ee_proxy_handshakes_total") == before
+    (pins,) = proxy.state.glob("attestation-*/pins-*.ini")
+    pins.write_text(pins.read_text() + "# mine\n")
+    for n in range(1, 6):  # each ends the session, and none counts as a re-keying that was forced on us
+        os.kill(proxy.daemon.pid, signal.SIGHUP)
+        wait_until("the pins were looked at", lambda: proxy.log().count("pins changed") == n, 5)
+        assert refusal(proxy) == ""
+        pins.write_text(pins.read_text() + "# mine\n")
+    assert proxy.metric("e2ee_proxy_handshakes_total") == before + 5
 
 
 def test_removed_pin_ends_sessions(start_proxy, sim):

@@ -124,6 +124,48 @@ def test_hangup_rereads_the_api_key(start_proxy, sim, tmp_path):
     assert proxy.daemon.alive()
 
 
+def test_hangup_rereads_the_log_level(start_proxy, sim, tmp_path):
+    """From the file, in all three processes; but the command line wins over the file, the second time too."""
+    conf = tmp_path / "proxy.conf"
+    conf.write_text("[server]\nlog_level = info\n")
+    proxy = start_proxy("--config", str(conf))
+    conf.write_text("[server]\nlog_level = debug\n")
+    proxy.daemon.signal(signal.SIGHUP)
+    wait_until("all have read it", lambda: proxy.log().count("SIGHUP: log level read again") == 3, 5)
+    proxy.post(chat_body("x"))
+    wait_until("the proxy tells more", lambda: "key pair opened" in proxy.log(), 5)
+    proxy.stop()
+
+    conf.write_text("[server]\nlog_level = error\n")
+    loud = start_proxy("--config", str(conf), "--log-level", "debug")
+    loud.daemon.signal(signal.SIGHUP)
+    time.sleep(0.5)
+    loud.post(chat_body("x"))
+    wait_until("the proxy tells as much as before", lambda: "key pair opened" in loud.log(), 5)
+    assert "SIGHUP: log level" not in loud.log()
+
+
+def test_corrected_pin_after_a_hangup(start_proxy, sim, token, tmp_path):
+    """The keyholder that a wrong PIN keeps down is started once more, and no sooner than the file has changed is the PIN tried."""
+    from harness.stack import Token
+
+    own = Token(tmp_path / "token")
+    right = own.pin
+    proxy = start_proxy(use_token=own)
+    own.pin_file.write_text("0000000000\n")
+    os.kill(proxy.processes()["keyholder"], signal.SIGKILL)
+    wait_until("it stays down", lambda: "it stays down until SIGHUP" in proxy.log())
+    for n in (1, 2):
+        proxy.daemon.signal(signal.SIGHUP)
+        wait_until("it looked at the file", lambda: proxy.log().count("it stays down until SIGHUP") == n + 1)
+    assert proxy.log().count("CKR_PIN_INCORRECT") <= 2, "told twice, by keyholder and supervisor; tried once"
+    assert proxy.health()[0] == 503
+    own.pin_file.write_text(right + "\n")
+    proxy.daemon.signal(signal.SIGHUP)
+    proxy.wait_ready()
+    assert clients.openai_python(proxy.url, "x", True).text == "You said: x"
+
+
 def test_killed_keyholder_comes_back(start_proxy, sim):
     """Keys of the dead keyholder are gone; the next request gets new ones, unseen by the client."""
     proxy = start_proxy()

@@ -2,6 +2,7 @@
  * beside them. Two or three real SoftHSM tokens that can be pulled out (mock/softhsm_vanishes.c). */
 #include "harness.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,6 +246,20 @@ static void test_wrong_pin(void **state)
     assert_int_equal(derive(&key), ERR_NONE);
     sleep(2); /* nobody tries again */
     assert_int_equal(kh_count(&k, "log", "refused the PIN"), 1);
+    /* The same file: nobody tries again. Another, and wrong again: once. The right one: back beside the other's work. */
+    assert_int_equal(kill(k.pid, SIGHUP), 0);
+    kh_await(&k, "log", "before; it is not tried again");
+    kh_write(&k, "wrong", "99999\n");
+    assert_int_equal(kill(k.pid, SIGHUP), 0);
+    sleep(2);
+    await_state(1, KEYIPC_TOKEN_PIN);
+    assert_int_equal(kh_count(&k, "log", "CKR_PIN_INCORRECT"), 2);
+    kh_write(&k, "wrong", "1234\n");
+    assert_int_equal(kill(k.pid, SIGHUP), 0);
+    await_state(1, KEYIPC_TOKEN_READY);
+    assert_int_equal(derive(&key), ERR_NONE);
+    open_key(&key);
+    assert_int_equal(token(1).keys, 1);
     finish();
 }
 

@@ -110,7 +110,8 @@ static CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
     memset(info->serialNumber, ' ', sizeof info->serialNumber);
     snprintf((char *)info->serialNumber, sizeof info->serialNumber, "000%lu", slot);
     info->serialNumber[4] = ' ';
-    info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED | CKF_RNG;
+    info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED | CKF_RNG |
+                  mock_env("MOCK_FLAGS", 0);
     info->ulMaxSessionCount = info->ulMaxRwSessionCount = mock_env("MOCK_SESSIONS", CK_EFFECTIVELY_INFINITE);
     info->ulSessionCount = info->ulRwSessionCount = mock_session_count();
     info->ulMinPinLen = 4;

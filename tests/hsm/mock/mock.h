@@ -8,6 +8,7 @@
  *   MOCK_SECRETS    file; every private scalar and shared secret in hex, for tests that search memory
  *   MOCK_DERIVE_MS  how long a C_DeriveKey takes, in parallel on several sessions
  *   MOCK_GENERATE_MS
+ *   MOCK_FLAGS      further flags of the token (hex)
  *   MOCK_SESSIONS   how many sessions the token has (0 or unset: no limit)
  *   MOCK_FAIL_AT    the how manieth call of all (1 upwards) fails; MOCK_FAIL_RV its value (hex, CKR_DEVICE_ERROR);
  *                   MOCK_FAIL_COUNT how many in a row (1); MOCK_FAIL_LATE 1: the call does its work first;

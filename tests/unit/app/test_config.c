@@ -11,6 +11,7 @@
 
 #include "app/config.h"
 #include "app/options.h"
+#include "base/log.h"
 #include "fault.h"
 
 static char file_path[] = "/tmp/e2ee-config-XXXXXX";
@@ -96,6 +97,30 @@ static void test_defaults(void **state)
     assert_null(c.pin_file);
     assert_int_equal(c.listen.count, 0);
     assert_false(c.unsafe_listen || c.http2 || c.unsafe_http_upstream);
+    config_free(&c);
+}
+
+/* SIGHUP: what the command line says stays; what the file says is read again, and the default's when it says nothing. */
+static void test_log_level_again(void **state)
+{
+    struct config c;
+    struct err err;
+    write_file("[server]\nlog_level = error\n");
+    log_set_level(LOG_LEVEL_DEBUG);
+    assert_true(load(&c, &err, "--config", file_path, "--log-level", "debug", NULL));
+    config_reload_log_level(&c);
+    assert_true(log_enabled(LOG_LEVEL_DEBUG));
+    config_free(&c);
+    assert_true(load(&c, &err, "--config", file_path, NULL));
+    config_reload_log_level(&c);
+    assert_false(log_enabled(LOG_LEVEL_WARN));
+    write_file("[server]\nlog_level = much\n");
+    config_reload_log_level(&c);
+    assert_false(log_enabled(LOG_LEVEL_WARN));
+    write_file("[server]\n");
+    config_reload_log_level(&c);
+    assert_true(log_enabled(LOG_LEVEL_INFO));
+    assert_false(log_enabled(LOG_LEVEL_DEBUG));
     config_free(&c);
 }
 
@@ -275,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_keys_of_the_keyholder),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_collateral_of_verify),
+        cmocka_unit_test(test_log_level_again),
         cmocka_unit_test(test_flag_wins_over_file),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_messages_hold_no_values),

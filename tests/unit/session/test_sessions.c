@@ -23,7 +23,7 @@
 
 static atomic_uint generation = 1, losses;
 static atomic_int opened, closed, attested, fetched;
-static atomic_int attest_ms, attest_kind;
+static atomic_int attest_ms, attest_kind, attest_retry_s;
 
 bool keyholder_control_wait(struct keyholder_control *control, unsigned timeout_ms, struct err *err)
 {
@@ -73,7 +73,8 @@ static bool attest(void *arg, const char *model, struct session_evidence *out, s
     pause_ms(atomic_load(&attest_ms));
     int kind = atomic_load(&attest_kind);
     if (kind != ERR_NONE) {
-        return err_set(err, (enum err_kind)kind, "refused for the test");
+        err_set(err, (enum err_kind)kind, "refused for the test");
+        return err_retry_after(err, atomic_load(&attest_retry_s));
     }
     memset(out->model_point, 7, POINT_BYTES);
     out->fresh_for_ns = 3600 * CLOCK_NS_PER_S;
@@ -248,6 +249,30 @@ static void test_refusal_is_remembered(void **state)
     unmake(&f);
 }
 
+/* The provider says when: until then it is not asked, and who asks us hears how long. Not more than a minute of it. */
+static void test_told_when(void **state)
+{
+    struct fixture f = make(3600000);
+    struct err err = {0};
+    atomic_store(&attest_kind, ERR_BUSY);
+    atomic_store(&attest_retry_s, 2);
+    assert_null(acquire(&f, &err));
+    assert_int_equal(err.retry_after_s, 2);
+    pause_ms(1200);
+    assert_null(acquire(&f, &err));
+    assert_int_equal(err.retry_after_s, 1);
+    assert_int_equal(atomic_load(&attested), 1);
+    pause_ms(1000);
+    atomic_store(&attest_retry_s, 5000);
+    assert_null(acquire(&f, &err));
+    assert_int_equal(err.retry_after_s, 5000);
+    assert_null(acquire(&f, &err));
+    assert_int_equal(err.retry_after_s, 60);
+    assert_int_equal(atomic_load(&attested), 2);
+    atomic_store(&attest_retry_s, 0);
+    unmake(&f);
+}
+
 static void test_rotation_in_the_background(void **state)
 {
     struct fixture f = make(1500);
@@ -290,8 +315,23 @@ static void test_forced_rekeys_are_limited(void **state)
     }
     assert_null(acquire(&f, &err));
     assert_int_equal(err.kind, ERR_BUSY);
+    assert_in_range(err.retry_after_s, 590, 600);
     assert_int_equal(atomic_load(&opened), 1 + LIMIT_REKEYS_PER_10_MIN);
     assert_int_equal(atomic_load(&closed), 1 + LIMIT_REKEYS_PER_10_MIN);
+    unmake(&f);
+}
+
+/* Another policy, read as often as somebody likes: that is no upstream which wears out the card. */
+static void test_renewals_are_not(void **state)
+{
+    struct fixture f = make(3600000);
+    struct err err = {0};
+    for (int i = 0; i < 2 * LIMIT_REKEYS_PER_10_MIN; i++) {
+        struct session *s = acquire(&f, &err);
+        assert_non_null(s);
+        sessions_renew(f.sessions, s);
+        session_unref(s);
+    }
     unmake(&f);
 }
 
@@ -457,8 +497,10 @@ int main(void)
         cmocka_unit_test(test_single_flight),
         cmocka_unit_test(test_clock_that_jumps),
         cmocka_unit_test(test_refusal_is_remembered),
+        cmocka_unit_test(test_told_when),
         cmocka_unit_test(test_rotation_in_the_background),
         cmocka_unit_test(test_forced_rekeys_are_limited),
+        cmocka_unit_test(test_renewals_are_not),
         cmocka_unit_test(test_dead_keyholder_ends_sessions),
         cmocka_unit_test(test_lost_token_ends_sessions),
         cmocka_unit_test(test_cancelled_waits),

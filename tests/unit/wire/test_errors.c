@@ -114,6 +114,31 @@ static void test_in_band(void **state)
     assert_int_equal(read_body("{\"error\":{\"retry_after\":\"5\"}}", 0).retry_after_s, 0);
 }
 
+/* What an err carries for HTTP wins over its row; a status counts for the upstream's errors only. */
+static void test_status_and_seconds(void **state)
+{
+    struct err err;
+    err_set(&err, ERR_BUSY, "x");
+    assert_int_equal(openai_error_of(&err).retry_after_s, 1);
+    err_retry_after(&err, 42);
+    err_context(&err, "y");
+    assert_int_equal(openai_error_of(&err).retry_after_s, 42);
+    err_retry_after(&err, INT64_MAX);
+    assert_int_equal(openai_error_of(&err).retry_after_s, 65535);
+    err_retry_after(&err, -1);
+    assert_int_equal(openai_error_of(&err).retry_after_s, 1);
+    err.upstream_status = 401;
+    assert_int_equal(openai_error_of(&err).status, 503);
+    err_set(&err, ERR_UPSTREAM, "x");
+    assert_int_equal(openai_error_of(&err).status, 502);
+    err.upstream_status = 401;
+    assert_int_equal(openai_error_of(&err).status, 401);
+    assert_string_equal(openai_error_of(&err).code, "invalid_api_key");
+    err.upstream_status = 429;
+    assert_int_equal(openai_error_of(&err).status, 429);
+    assert_string_equal(openai_error_of(&err).code, "upstream_error");
+}
+
 static void assert_row(enum err_kind kind, uint16_t status, const char *code, bool no_retry)
 {
     struct openai_error error = openai_error_of_kind(kind);
@@ -181,6 +206,7 @@ static void test_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status_and_seconds),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_key_changed),
         cmocka_unit_test(test_words_made_safe),
