@@ -197,7 +197,7 @@ static bool record_created(const struct token *t, const struct key_pair *pair, c
     return audit_flush(LIMIT_AUDIT_S * 1000, err);
 }
 
-static void record_rejected(const struct key_pair *pair, const struct err *err)
+void key_reject(const struct key_pair *pair, const struct err *err)
 {
     struct audit_text point, why;
     audit_event("key_rejected", ",\"key\":%s,\"why\":%s", audit_point(&point, pair->point),
@@ -238,7 +238,7 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
     bool good = check_pair(t, &pair, &read, rv, err);
     set->pairs[set->count - 1] = pair;
     if (!good) {
-        record_rejected(&pair, err);
+        key_reject(&pair, err);
     }
     if (!good || !record_created(t, &pair, &read, err)) {
         key_destroy(t, set, pair.private_key);

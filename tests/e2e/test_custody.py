@@ -164,6 +164,29 @@ def test_module_hangs_at_start(start_proxy, mock, tmp_path):
     assert "C_Initialize" in proxy.log()
 
 
+@pytest.mark.parametrize("custody", ["token", "session"])
+def test_wrong_secret_for_a_request(start_proxy, mock, sim, custody):
+    """A secret that is not the new key's and the model's seals no prompt: the request fails before anything is sent."""
+    proxy = start_proxy("--custody", custody, use_token=mock("wrong_secret_after_n", MOCK_AFTER=1, MOCK_WRONG=1))
+    before = sim.stats()["chat_requests"]
+    status, _, body = proxy.post(chat_body("a question", stream=True))
+    assert status == 503 and json.loads(body)["error"]["code"] == "token_unavailable", body
+    assert sim.stats()["chat_requests"] == before
+    wait_until("the next one is right", lambda: proxy.post(chat_body("a question", stream=True))[0] == 200, 20, 0.5)
+
+
+def test_wrong_secret_in_a_stream(start_proxy, mock):
+    """And one for an answer opens nothing: the stream ends with decryption_failed, after what was right."""
+    proxy = start_proxy(use_token=mock("wrong_secret_after_n", MOCK_AFTER=6, MOCK_WRONG=1))
+    prompt = "an answer of more than a few words " * 4
+    status, _, body = proxy.post(chat_body(prompt, stream=True))
+    assert status == 200 and last_error(status, body) == "decryption_failed", body
+    text = text_of(read_events(body)[:-1])
+    assert len(text) < len(prompt) and f"You said: {prompt}".startswith(text)
+    status, _, body = proxy.post(chat_body("a word", stream=True))
+    assert status == 200 and text_of(read_events(body)) == "You said: a word", body
+
+
 class TwoTokens(Mock):
     """Two SoftHSM tokens that can be pulled out while the proxy works (tests/hsm/mock/softhsm_vanishes.c)."""
 

@@ -150,7 +150,7 @@ void kh_env(struct kh *k, const char *name, const char *value)
 
 static void child(struct kh *k, int channel, int stdout_fd)
 {
-    const char *argv[HARNESS_ARGS + 5] = {E2EE_BUILD_DIR "/e2ee-keyholder"};
+    const char *argv[HARNESS_ARGS + 5] = {k->program != NULL ? k->program : E2EE_BUILD_DIR "/e2ee-keyholder"};
     int log = open(kh_path(k, "log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(log, STDERR_FILENO); /* first: log may be CHANNEL_FD */
     memcpy(argv + 1, k->args, k->arg_count * sizeof *argv);
@@ -228,9 +228,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 void kh_remove(struct kh *k)
 {
     static const char *const names[] = {
-        "MOCK_LOG",       "MOCK_STORE",      "MOCK_SECRETS", "MOCK_DERIVE_MS", "MOCK_SESSIONS",
-        "MOCK_FAIL_AT",   "MOCK_FAIL_COUNT", "MOCK_FAIL_RV", "MOCK_AFTER",     "MOCK_GENERATE_MS",
-        "MOCK_FAIL_LATE", "MOCK_FAIL_NAME",  "MOCK_NO_CONF", "MOCK_ROOM",      "XDG_CONFIG_HOME"};
+        "MOCK_LOG",       "MOCK_STORE",      "MOCK_SECRETS",   "MOCK_DERIVE_MS",  "MOCK_SESSIONS",
+        "MOCK_FAIL_AT",   "MOCK_FAIL_COUNT", "MOCK_FAIL_RV",   "MOCK_AFTER",      "MOCK_GENERATE_MS",
+        "MOCK_FAIL_LATE", "MOCK_FAIL_NAME",  "MOCK_NO_CONF",   "MOCK_ROOM",       "MOCK_WRONG",
+        "MOCK_PAD_MS",    "MOCK_REFUSAL",    "MOCK_FAIL_HANG", "MOCK_DESTROY_MS", "XDG_CONFIG_HOME"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsetenv(names[i]);
     }

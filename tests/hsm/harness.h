@@ -21,6 +21,7 @@
 
 struct kh {
     char dir[64];
+    const char *program; /* NULL: e2ee-keyholder */
     pid_t pid;
     int channel;
     uint32_t last_request;
