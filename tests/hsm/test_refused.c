@@ -53,6 +53,26 @@ static void test_refused(void **state)
     }
 }
 
+/* No secp256k1, in the words that different modules have for it: each time it is said which tokens have it. */
+static void test_no_secp256k1(void **state)
+{
+    static const char *const codes[][2] = {
+        {"0x13", "CKR_ATTRIBUTE_VALUE_INVALID"}, {"0xd1", "CKR_TEMPLATE_INCONSISTENT"},
+        {"0xd0", "CKR_TEMPLATE_INCOMPLETE"},     {"0x12", "CKR_ATTRIBUTE_TYPE_INVALID"},
+        {"0x130", "CKR_DOMAIN_PARAMS_INVALID"},  {"0x71", "CKR_MECHANISM_PARAM_INVALID"},
+        {"0x54", "CKR_FUNCTION_NOT_SUPPORTED"},  {"0x62", "CKR_KEY_SIZE_RANGE"},
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        struct kh k;
+        kh_prepare(&k, "no_secp256k1");
+        kh_env(&k, "MOCK_REFUSAL", codes[i][0]);
+        expect(&k, KEYIPC_EXIT_TOKEN, codes[i][1]);
+        assert_non_null(strstr(k.report, "secp256k1"));
+        assert_non_null(strstr(k.report, "SoftHSM2, YubiHSM 2 and SmartCard-HSM"));
+        kh_remove(&k);
+    }
+}
+
 /* One of two tokens of the same label, by its serial number. */
 static void test_serial_chooses(void **state)
 {
@@ -225,11 +245,12 @@ static void test_prints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_serial_chooses),
-        cmocka_unit_test(test_wrong_pin),      cmocka_unit_test(test_pin_file),
-        cmocka_unit_test(test_sessions_taken), cmocka_unit_test(test_no_configuration),
-        cmocka_unit_test(test_hangs_at_start), cmocka_unit_test(test_working_folder),
-        cmocka_unit_test(test_not_available),  cmocka_unit_test(test_prints),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_serial_chooses),
+        cmocka_unit_test(test_no_secp256k1),     cmocka_unit_test(test_wrong_pin),
+        cmocka_unit_test(test_pin_file),         cmocka_unit_test(test_sessions_taken),
+        cmocka_unit_test(test_no_configuration), cmocka_unit_test(test_hangs_at_start),
+        cmocka_unit_test(test_working_folder),   cmocka_unit_test(test_not_available),
+        cmocka_unit_test(test_prints),
     };
     struct err err = {0};
     if (!secret_heap_init(&err)) {
