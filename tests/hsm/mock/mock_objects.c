@@ -255,6 +255,9 @@ CK_RV mock_destroy_object(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE object)
     if (mock_session(handle) == NULL || o == NULL) {
         return mock_leave(o == NULL ? CKR_OBJECT_HANDLE_INVALID : CKR_SESSION_HANDLE_INVALID);
     }
+    if (o->class != CKO_SECRET_KEY) {
+        spend("MOCK_DESTROY_MS");
+    }
     mock_object_free(o);
     return mock_leave(CKR_OK);
 }
