@@ -86,7 +86,8 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
         }
         if (attempt == 1) {
             w->pool->restart = w->pool->restart || hiccup;
-            return !hiccup && !dirty;
+            /* A fresh session that is dead too: what is over is the login, which only the first thread can renew. */
+            return !hiccup && !dirty && ckr_class(rv) != CKR_CLASS_SESSION;
         }
     }
 }

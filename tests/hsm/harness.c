@@ -111,7 +111,7 @@ void kh_prepare(struct kh *k, const char *module)
     k->channel = -1;
     snprintf(k->dir, sizeof k->dir, "/tmp/e2ee-hsm-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
-    kh_write(k, "pin", "1234\n");
+    kh_write(k, "pin", strcmp(module, "yubihsm") == 0 ? HARNESS_YUBIHSM_PIN "\n" : "1234\n");
     char *path = paths[next++ % 64];
     if (strcmp(module, "softhsm") == 0) {
         kh_softhsm_folder(k);
@@ -227,11 +227,30 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void kh_remove(struct kh *k)
 {
-    static const char *const names[] = {
-        "MOCK_LOG",       "MOCK_STORE",      "MOCK_SECRETS",   "MOCK_DERIVE_MS",  "MOCK_SESSIONS",
-        "MOCK_FAIL_AT",   "MOCK_FAIL_COUNT", "MOCK_FAIL_RV",   "MOCK_AFTER",      "MOCK_GENERATE_MS",
-        "MOCK_FAIL_LATE", "MOCK_FAIL_NAME",  "MOCK_NO_CONF",   "MOCK_ROOM",       "MOCK_WRONG",
-        "MOCK_PAD_MS",    "MOCK_REFUSAL",    "MOCK_FAIL_HANG", "MOCK_DESTROY_MS", "XDG_CONFIG_HOME"};
+    static const char *const names[] = {"MOCK_LOG",
+                                        "MOCK_STORE",
+                                        "MOCK_SECRETS",
+                                        "MOCK_DERIVE_MS",
+                                        "MOCK_SESSIONS",
+                                        "MOCK_FAIL_AT",
+                                        "MOCK_FAIL_COUNT",
+                                        "MOCK_FAIL_RV",
+                                        "MOCK_AFTER",
+                                        "MOCK_GENERATE_MS",
+                                        "MOCK_FAIL_LATE",
+                                        "MOCK_FAIL_NAME",
+                                        "MOCK_NO_CONF",
+                                        "MOCK_ROOM",
+                                        "MOCK_WRONG",
+                                        "MOCK_PAD_MS",
+                                        "MOCK_REFUSAL",
+                                        "MOCK_FAIL_HANG",
+                                        "MOCK_DESTROY_MS",
+                                        "MOCK_DEVICE",
+                                        "MOCK_DEVICE_SESSIONS",
+                                        "MOCK_DEVICE_IDLE_MS",
+                                        "MOCK_GONE",
+                                        "XDG_CONFIG_HOME"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsetenv(names[i]);
     }

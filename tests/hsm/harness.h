@@ -17,6 +17,7 @@
 
 #define HARNESS_WAIT_S 30
 #define HARNESS_ARGS 40
+#define HARNESS_YUBIHSM_PIN "0010password" /* a key's id and its password: mock/yubihsm */
 #define HARNESS_SOFTHSM "/usr/lib/softhsm/libsofthsm2.so"
 
 struct kh {

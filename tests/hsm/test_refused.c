@@ -93,6 +93,8 @@ static void test_serial_chooses(void **state)
 static void wrong_pin(const char *module, const char *pin, const char *code, size_t tries)
 {
     struct kh k;
+    const char *right = strcmp(module, "yubihsm") == 0 ? HARNESS_YUBIHSM_PIN : "1234";
+    char padded[32];
     kh_prepare(&k, module);
     kh_write(&k, "pin", pin);
     expect(&k, KEYIPC_EXIT_PIN, code);
@@ -100,10 +102,12 @@ static void wrong_pin(const char *module, const char *pin, const char *code, siz
         expect(&k, KEYIPC_EXIT_PIN, "before; it is not tried again");
     }
     assert_int_equal(kh_count(&k, "mock.log", "login "), tries);
-    kh_write(&k, "pin", "1234 "); /* other bytes, and still wrong */
+    snprintf(padded, sizeof padded, "%s ", right);
+    kh_write(&k, "pin", padded); /* other bytes, and still wrong */
     expect(&k, KEYIPC_EXIT_PIN, "refused the PIN");
-    kh_write(&k, "pin", "1234\n\n");
-    kh_write(&k, "pin", "1234");
+    snprintf(padded, sizeof padded, "%s\n\n", right);
+    kh_write(&k, "pin", padded);
+    kh_write(&k, "pin", right);
     assert_true(kh_start(&k));
     assert_int_equal(kh_count(&k, "mock.log", "login right"), 1);
     assert_int_equal(kh_stop(&k), KEYIPC_EXIT_OK);
@@ -117,8 +121,9 @@ static void test_wrong_pin(void **state)
 {
     wrong_pin("plain", "4711471147114711", "CKR_PIN_INCORRECT", 1);
     wrong_pin("yubihsm", "99994711471147", "CKR_OBJECT_HANDLE_INVALID", 1); /* no such key id */
-    wrong_pin("yubihsm", "12994711471147", "CKR_PIN_INCORRECT", 1);
-    wrong_pin("yubihsm", "\001\002\003", "four hex digits", 1); /* a short password: ARGUMENTS_BAD */
+    wrong_pin("yubihsm", "00104711471147", "CKR_PIN_INCORRECT", 1);
+    wrong_pin("yubihsm", "00104711471", "CKR_ARGUMENTS_BAD", 1); /* a password of 7 */
+    wrong_pin("yubihsm", "\001\002\003", "four hex digits", 1);  /* a short password: ARGUMENTS_BAD */
 }
 
 /* The PIN file of somebody else, or none at all: nothing is tried. */

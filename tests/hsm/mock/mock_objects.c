@@ -152,6 +152,7 @@ CK_RV mock_derive_key(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJE
     if (rv != CKR_OK) {
         return rv;
     }
+    mock_store_save(); /* another process may have destroyed it */
     struct mock_object *private_key = mock_object(base);
     rv = mock_session(handle) == NULL ? CKR_SESSION_HANDLE_INVALID
          : !mock_logged_in()          ? CKR_USER_NOT_LOGGED_IN
@@ -276,6 +277,7 @@ CK_RV mock_find_objects_init(CK_SESSION_HANDLE handle, CK_ATTRIBUTE *tmpl, CK_UL
     if (rv != CKR_OK) {
         return rv;
     }
+    mock_store_save();
     struct mock_session *s = mock_session(handle);
     if (s == NULL || s->finding) {
         return mock_leave(s == NULL ? CKR_SESSION_HANDLE_INVALID : CKR_OPERATION_ACTIVE);
