@@ -189,7 +189,7 @@ def test_wrong_secret_in_a_stream(start_proxy, mock):
 
 
 def test_keys_that_take_long_to_destroy(start_proxy, mock, tmp_path):
-    """A full card needs 5 s for its keys, a YubiHSM 7: an orderly stop waits for them."""
+    """A full card needs 5 s for its keys, a YubiHSM 14: an orderly stop waits for them."""
     store = tmp_path / "store"
     proxy = start_proxy(use_token=mock("token_objects_only", MOCK_STORE=store, MOCK_DESTROY_MS=1500))
     for model in MODELS:
