@@ -68,6 +68,27 @@ out:
     return ok;
 }
 
+bool derive_prove(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key,
+                  const uint8_t own[static POINT_BYTES], const uint8_t point[static POINT_BYTES],
+                  const struct secret *z, bool *dirty, CK_RV *rv, struct err *err)
+{
+    struct secret scalar = SECRET_EMPTY, blinded_z = SECRET_EMPTY;
+    uint8_t blinded[POINT_BYTES];
+    bool proven = false;
+    *dirty = false;
+    *rv = CKR_OK;
+    bool ok =
+        point_random_scalar(&scalar, err) && point_blind(blinded, point, &scalar, err) &&
+        derive_shared_secret(m, session, private_key, blinded, &blinded_z, dirty, rv, err) &&
+        point_ecdh_proven(z, &blinded_z, &scalar, own, &proven, err) &&
+        (proven || err_set(err, ERR_TOKEN,
+                           "the token derived a wrong secret: libsecp256k1 shows that it does not belong to "
+                           "the new key and the model's; nothing is sealed with it"));
+    secret_free(&blinded_z);
+    secret_free(&scalar);
+    return ok;
+}
+
 bool derive_key(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key,
                 const uint8_t point[static POINT_BYTES], struct secret *key, bool *dirty, CK_RV *rv,
                 struct err *err)

@@ -120,12 +120,23 @@ static bool explain_generate(struct token *t, CK_RV rv, struct err *err)
     case CKR_CURVE_NOT_SUPPORTED:
     case CKR_DOMAIN_PARAMS_INVALID:
     case CKR_MECHANISM_INVALID:
+    case CKR_MECHANISM_PARAM_INVALID:
     case CKR_FUNCTION_NOT_SUPPORTED:
+    case CKR_KEY_SIZE_RANGE:
         return err_set(err, ERR_TOKEN,
                        "\"%s\" cannot make secp256k1 keys (%s): most smart cards and TPMs cannot; SoftHSM2, "
                        "YubiHSM 2 and "
                        "SmartCard-HSM can",
                        t->found.label, ckr_name(rv));
+    case CKR_ATTRIBUTE_VALUE_INVALID: /* of CKA_EC_PARAMS, as some modules mean it */
+    case CKR_ATTRIBUTE_TYPE_INVALID:
+    case CKR_TEMPLATE_INCONSISTENT:
+    case CKR_TEMPLATE_INCOMPLETE:
+        return err_set(
+            err, ERR_TOKEN,
+            "\"%s\" does not make the key that is asked for (%s): most likely it has no secp256k1, as "
+            "most smart cards and TPMs; SoftHSM2, YubiHSM 2 and SmartCard-HSM have it",
+            t->found.label, ckr_name(rv));
     case CKR_DEVICE_MEMORY:
         return err_set(err, ERR_TOKEN,
                        "\"%s\" has no room for another key (%s): delete what is not needed by its own tool",
@@ -197,7 +208,7 @@ static bool record_created(const struct token *t, const struct key_pair *pair, c
     return audit_flush(LIMIT_AUDIT_S * 1000, err);
 }
 
-static void record_rejected(const struct key_pair *pair, const struct err *err)
+void key_reject(const struct key_pair *pair, const struct err *err)
 {
     struct audit_text point, why;
     audit_event("key_rejected", ",\"key\":%s,\"why\":%s", audit_point(&point, pair->point),
@@ -238,7 +249,7 @@ bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
     bool good = check_pair(t, &pair, &read, rv, err);
     set->pairs[set->count - 1] = pair;
     if (!good) {
-        record_rejected(&pair, err);
+        key_reject(&pair, err);
     }
     if (!good || !record_created(t, &pair, &read, err)) {
         key_destroy(t, set, pair.private_key);

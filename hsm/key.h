@@ -34,6 +34,8 @@ struct key_attributes {
  * pairs for KEY_ROOM_S, and after KEY_UNSEEN_MAX such pairs it is CKR_GENERAL_ERROR again, so that it is swept. */
 bool key_generate(struct token *t, struct key_set *set, struct key_pair *out,
                   struct key_attributes *attributes, CK_RV *rv, struct err *err) MUST_CHECK;
+/* A note in the custody log that the pair will not be used, and why; it is to be destroyed. */
+void key_reject(const struct key_pair *pair, const struct err *err);
 /* Destroys the private half, then the public one (whose error means nothing: a YubiHSM may have dropped it with the
  * first). False when the private half may still exist. */
 bool key_destroy(struct token *t, struct key_set *set, CK_OBJECT_HANDLE private_key);

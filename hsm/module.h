@@ -66,7 +66,7 @@ CK_RV module_mechanism_info(struct module *m, CK_SLOT_ID slot, CK_MECHANISM_TYPE
 CK_RV module_open_session(struct module *m, CK_SLOT_ID slot, CK_SESSION_HANDLE *session);
 CK_RV module_close_session(struct module *m, CK_SESSION_HANDLE session);
 CK_RV module_close_all_sessions(struct module *m, CK_SLOT_ID slot);
-/* pin may be empty: a token with a PIN pad asks for it itself. */
+/* pin may be empty: a token with a PIN pad asks for it itself, and the call may last LIMIT_TOKEN_PAD_S. */
 CK_RV module_login(struct module *m, CK_SESSION_HANDLE session, const struct secret *pin);
 CK_RV module_logout(struct module *m, CK_SESSION_HANDLE session);
 /* Eight random bytes from the device: the cheapest call that reaches it. */

@@ -31,19 +31,33 @@ static bool renew_session(struct worker *w)
     return rv == CKR_OK;
 }
 
-/* The request key, and with session custody what answers will be opened by. */
-static bool root_session(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job, bool *dirty,
-                         CK_RV *rv)
+/* What an OPEN gives: the request key, and with session custody what answers will be opened by; both of a secret that was
+ * proven. The time of the proof is not that of a derivation. */
+static bool root(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job, bool *dirty, CK_RV *rv)
 {
+    struct module *m = w->pool->token->module;
     struct secret z = SECRET_EMPTY;
-    bool ok = derive_shared_secret(w->pool->token->module, session_of(w), private_key, job->point, &z, dirty,
-                                   rv, &job->err) &&
-              hash_protocol_key(&job->key, &z, &job->err) &&
-              session_key_make(&job->scalar, job->response_point, &z, &job->err);
+    int64_t began = clock_boot_ns();
+    bool ok = derive_shared_secret(m, session_of(w), private_key, job->point, &z, dirty, rv, &job->err);
+    job->took_ns[KEYIPC_TIMED_DERIVE] += clock_boot_ns() - began;
+    ok = ok &&
+         derive_prove(m, session_of(w), private_key, job->pair.point, job->point, &z, dirty, rv, &job->err) &&
+         hash_protocol_key(&job->key, &z, &job->err) &&
+         (!job->session_custody || session_key_make(&job->scalar, job->response_point, &z, &job->err));
     secret_free(&z);
     if (!ok) {
         secret_free(&job->key);
     }
+    return ok;
+}
+
+static bool answer_key(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *job, bool *dirty,
+                       CK_RV *rv)
+{
+    int64_t began = clock_boot_ns();
+    bool ok = derive_key(w->pool->token->module, session_of(w), private_key, job->point, &job->key, dirty, rv,
+                         &job->err);
+    job->took_ns[KEYIPC_TIMED_DERIVE] += clock_boot_ns() - began;
     return ok;
 }
 
@@ -54,11 +68,8 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
     for (int attempt = 0;; attempt++) {
         bool dirty;
         CK_RV rv;
-        int64_t began = clock_boot_ns();
-        job->ok = job->session_custody ? root_session(w, private_key, job, &dirty, &rv)
-                                       : derive_key(w->pool->token->module, session_of(w), private_key,
-                                                    job->point, &job->key, &dirty, &rv, &job->err);
-        job->took_ns[KEYIPC_TIMED_DERIVE] += clock_boot_ns() - began;
+        job->ok = job->type == JOB_OPEN ? root(w, private_key, job, &dirty, &rv)
+                                        : answer_key(w, private_key, job, &dirty, &rv);
         if (job->ok) {
             return true;
         }
@@ -75,7 +86,8 @@ static bool derive(struct worker *w, CK_OBJECT_HANDLE private_key, struct job *j
         }
         if (attempt == 1) {
             w->pool->restart = w->pool->restart || hiccup;
-            return !hiccup && !dirty;
+            /* A fresh session that is dead too: what is over is the login, which only the first thread can renew. */
+            return !hiccup && !dirty && ckr_class(rv) != CKR_CLASS_SESSION;
         }
     }
 }
@@ -95,6 +107,7 @@ static bool open_key(struct worker *w, struct job *job)
     bool there = derive(w, job->pair.private_key, job);
     if (!job->ok) {
         if (there) {
+            key_reject(&job->pair, &job->err);
             key_destroy(p->token, p->keys, job->pair.private_key);
         }
         if (job->err.kind == ERR_KEY_GONE) {

@@ -6,21 +6,27 @@
 #include "hsm/record.h"
 #include "hsm/server_private.h"
 
-/* The pair is destroyed in the token; nobody waits for it. */
-static void destroy_orphan(struct server *s, const struct job *open)
+/* A place for a key is free again. */
+static void give_place_back(struct server *s, size_t unit)
+{
+    s->clients.keys--;
+    s->units[unit].held--;
+}
+
+/* The pair of an OPEN that nobody waits for any more is destroyed in the token, and has its place until then. The OPEN's own
+ * job does it: there may be no memory for another. */
+static bool destroy_orphan(struct server *s, struct job *job)
 {
     struct err err = {0};
-    struct job *job = job_new();
-    if (job == NULL) {
-        return; /* it stays in the key set: destroyed at exit at the latest */
-    }
+    secret_free(&job->key);
+    secret_free(&job->scalar);
+    memset(job->took_ns, 0, sizeof job->took_ns);
     job->type = JOB_DESTROY;
-    job->unit = open->unit;
-    job->login = open->login;
-    job->private_key = open->pair.private_key;
-    if (!pool_submit(s->units[job->unit].pool, job, &err)) {
-        job_free(job);
-    }
+    job->answer = false;
+    job->client = 0;
+    job->private_key = job->pair.private_key;
+    return pool_submit(s->units[job->unit].pool, job,
+                       &err); /* else the token is down, and the pair gone with it */
 }
 
 static void key_is_gone(struct server *s, struct client *client, struct held_key *key)
@@ -80,26 +86,22 @@ static void release_key(struct server *s, const struct job *job)
     }
 }
 
-static void finish_open(struct server *s, struct connection *c, struct job *job)
+/* True when the job has another task now. */
+static bool finish_open(struct server *s, struct connection *c, struct job *job)
 {
     struct client *client = client_find(&s->clients, job->client);
     struct held_key *key = NULL;
     bool made = job->ok;
     if (!made || client == NULL || client->control == 0 || c == NULL ||
         (key = client_add_key(client, job, &job->err)) == NULL) {
-        s->clients.keys--;
-        s->units[job->unit].held--;
-        job->ok = false;
-        if (made) {
-            destroy_orphan(s, job);
+        if (c != NULL) {
+            connection_answer_error(c, job->request_id, &job->err);
         }
-    }
-    if (c == NULL) {
-        return;
-    }
-    if (key == NULL) {
-        connection_answer_error(c, job->request_id, &job->err);
-        return;
+        bool goes_on = made && destroy_orphan(s, job);
+        if (!goes_on) {
+            give_place_back(s, job->unit);
+        }
+        return goes_on;
     }
     struct keyipc_message m = {.op = KEYIPC_OPEN | KEYIPC_ANSWER, .request_id = job->request_id};
     m.u.open_answer.key_id = key->id;
@@ -107,6 +109,7 @@ static void finish_open(struct server *s, struct connection *c, struct job *job)
     memcpy(m.u.open_answer.client_point, job->pair.point, POINT_BYTES);
     memcpy(m.u.open_answer.response_point, job->response_point, POINT_BYTES);
     connection_answer(c, &m);
+    return false;
 }
 
 /* Is the job's key lost with its token, while another token can make a new one? */
@@ -139,18 +142,22 @@ static void finish_destroy(struct server *s, const struct job *job)
     struct held_key *key = client != NULL ? client_key(client, job->key_id) : NULL;
     if (key != NULL) {
         key_is_gone(s, client, key);
+    } else if (job->client == 0) {
+        give_place_back(s, job->unit);
     }
 }
 
+/* Answers and books it; the job is freed, or has another task. */
 static void finish(struct server *s, struct job *job)
 {
+    bool goes_on = false;
     struct connection *c = job->answer ? server_connection(s, job->connection) : NULL;
     if (c != NULL) {
         c->pending--;
     }
     switch (job->type) {
     case JOB_OPEN:
-        finish_open(s, c, job);
+        goes_on = finish_open(s, c, job);
         break;
     case JOB_DERIVE:
         finish_derive(s, c, job);
@@ -158,6 +165,9 @@ static void finish(struct server *s, struct job *job)
     case JOB_DESTROY:
         finish_destroy(s, job);
         break;
+    }
+    if (!goes_on) {
+        job_free(job);
     }
 }
 
@@ -181,7 +191,6 @@ static void collect(struct server *s, size_t unit)
     pool_results(u->pool, &done);
     for (struct job *job; (job = job_list_take(&done)) != NULL;) {
         finish(s, job);
-        job_free(job);
     }
     pool_state(u->pool, &state);
     if (state.login != u->login) {
@@ -203,7 +212,6 @@ void results_cancelled(struct server *s, struct job_list *list)
     for (struct job *job; (job = job_list_take(list)) != NULL;) {
         err_set(&job->err, ERR_CANCELLED, "cancelled");
         finish(s, job);
-        job_free(job);
     }
 }
 

@@ -17,13 +17,14 @@
 static struct watched {
     atomic_llong since_ns; /* 0: in no call */
     _Atomic(const char *) name;
+    atomic_llong limit_ns;
 } watched[THREADS];
 static atomic_uint watched_count;
 static _Thread_local struct watched *own;
 static int64_t limit_ns;
 static void (*hang_callback)(const char *call);
 
-void watchdog_enter(const char *name)
+static void enter(const char *name, int64_t may_last_ns)
 {
     if (own == NULL) {
         unsigned index = atomic_fetch_add(&watched_count, 1);
@@ -34,7 +35,19 @@ void watchdog_enter(const char *name)
         own = &watched[index];
     }
     atomic_store_explicit(&own->name, name, memory_order_relaxed);
+    atomic_store_explicit(&own->limit_ns, may_last_ns, memory_order_relaxed);
     atomic_store_explicit(&own->since_ns, clock_boot_ns(), memory_order_release);
+}
+
+void watchdog_enter(const char *name)
+{
+    enter(name, limit_ns);
+}
+
+void watchdog_enter_slow(const char *name, unsigned limit_s)
+{
+    int64_t wanted = (int64_t)limit_s * CLOCK_NS_PER_S;
+    enter(name, wanted > limit_ns ? wanted : limit_ns);
 }
 
 void watchdog_leave(void)
@@ -49,12 +62,13 @@ static void look(void)
     int64_t now = clock_boot_ns();
     for (unsigned i = 0; i < THREADS; i++) {
         int64_t since = atomic_load_explicit(&watched[i].since_ns, memory_order_acquire);
-        if (since != 0 && now - since > limit_ns) {
+        int64_t may_last = atomic_load_explicit(&watched[i].limit_ns, memory_order_relaxed);
+        if (since != 0 && now - since > may_last) {
             const char *name = atomic_load_explicit(&watched[i].name, memory_order_relaxed);
             log_error(
                 "the token's module has been in %s for more than %lld s (hung, or waiting for a touch): "
                 "ending, so that a fresh keyholder can take over",
-                name, (long long)(limit_ns / CLOCK_NS_PER_S));
+                name, (long long)(may_last / CLOCK_NS_PER_S));
             if (hang_callback != NULL) {
                 hang_callback(name);
             }

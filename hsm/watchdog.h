@@ -12,6 +12,8 @@ bool watchdog_start(unsigned limit_s, void (*on_hang)(const char *call), struct 
 
 /* Around every module call, by the calling thread; name is kept by reference. Calls do not nest. */
 void watchdog_enter(const char *name);
+/* A call that waits for a person: it may last limit_s, or watchdog_start's limit when that is longer. */
+void watchdog_enter_slow(const char *name, unsigned limit_s);
 void watchdog_leave(void);
 
 #endif

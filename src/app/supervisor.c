@@ -21,8 +21,9 @@
 #include "keyholder/link.h"
 #include "keyipc/start.h"
 
-#define STOP_S 13          /* 10 s for open streams, and a little for the rest */
-#define KEYHOLDER_STOP_S 5 /* to destroy its keys in the token */
+#define STOP_S 13 /* 10 s for open streams, and a little for the rest */
+#define KEYHOLDER_STOP_S                                                                                     \
+    20 /* to destroy its keys: a full card takes 5 s, a YubiHSM 14 s; what is left then stays until the next start */
 #define QUICK_DEATH_S 10   /* a child that lived for less is started again with a pause */
 #define PAUSE_MAX_MS 30000 /* a YubiHSM frees a crashed process's session after 30 s: docs/tokens */
 

@@ -72,6 +72,7 @@
 #define LIMIT_KEYHOLDER_RETRY_MS 2000 /* longest pause between two attempts to connect */
 #define LIMIT_KEYHOLDER_STATUS_S 5    /* between two questions after the token's state */
 #define LIMIT_TOKEN_CALL_S 20         /* a module call past this is taken for hung */
+#define LIMIT_TOKEN_PAD_S 120         /* for typing a PIN at the token's own keypad */
 #define LIMIT_AUDIT_QUEUE 4096        /* events that wait to be written */
 #define LIMIT_AUDIT_S 10              /* a key waits for its line in the custody log */
 #define LIMIT_AUDIT_FILE_BYTES 16777216

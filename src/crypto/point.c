@@ -133,6 +133,65 @@ bool point_same_x(const uint8_t a[static POINT_BYTES], const uint8_t b[static PO
     return memcmp(a + 1, b + 1, ECDH_BYTES) == 0; /* points are public */
 }
 
+bool point_blind(uint8_t blinded[static POINT_BYTES], const uint8_t point[static POINT_BYTES],
+                 const struct secret *scalar, struct err *err)
+{
+    secp256k1_pubkey key;
+    size_t len = POINT_BYTES;
+    memset(blinded, 0, POINT_BYTES);
+    if (get_context(err) == NULL) {
+        return false;
+    }
+    if (!parse_point(&key, point)) {
+        return err_set(err, ERR_INVALID, "not a point of secp256k1");
+    }
+    if (scalar->len != SCALAR_BYTES || secp256k1_ec_pubkey_tweak_add(context, &key, scalar->data) != 1) {
+        return err_set(err, ERR_INVALID, "not a scalar of secp256k1, or the point's negative");
+    }
+    secp256k1_ec_pubkey_serialize(context, blinded, &len, &key, SECP256K1_EC_UNCOMPRESSED);
+    return true;
+}
+
+/* Of the work of one proof, all of it secret. */
+struct proof {
+    secp256k1_pubkey shared, offset, sum;
+    uint8_t compressed[1 + ECDH_BYTES], result[POINT_BYTES];
+};
+
+/* Is blinded_x the X of offset + the point with this Y of the two that x has? */
+static bool sum_has_x(struct proof *p, const struct secret *x, bool odd, const struct secret *blinded_x)
+{
+    const secp256k1_pubkey *const parts[] = {&p->offset, &p->shared};
+    struct secret got = {.data = p->result + 1, .len = ECDH_BYTES};
+    size_t len = POINT_BYTES;
+    p->compressed[0] = odd ? 0x03 : 0x02;
+    memcpy(p->compressed + 1, x->data, ECDH_BYTES);
+    if (secp256k1_ec_pubkey_parse(context, &p->shared, p->compressed, sizeof p->compressed) != 1 ||
+        secp256k1_ec_pubkey_combine(context, &p->sum, parts, 2) != 1) {
+        return false;
+    }
+    secp256k1_ec_pubkey_serialize(context, p->result, &len, &p->sum, SECP256K1_EC_UNCOMPRESSED);
+    return secret_equal(&got, blinded_x);
+}
+
+bool point_ecdh_proven(const struct secret *x, const struct secret *blinded_x, const struct secret *scalar,
+                       const uint8_t own[static POINT_BYTES], bool *proven, struct err *err)
+{
+    struct secret room = SECRET_EMPTY;
+    *proven = false;
+    if (get_context(err) == NULL || !secret_new(&room, sizeof(struct proof), err)) {
+        return false;
+    }
+    struct proof *p = (struct proof *)(void *)room.data;
+    bool ok = (x->len == ECDH_BYTES && blinded_x->len == ECDH_BYTES && scalar->len == SCALAR_BYTES &&
+               parse_point(&p->offset, own) &&
+               secp256k1_ec_pubkey_tweak_mul(context, &p->offset, scalar->data) == 1) ||
+              err_set(err, ERR_INVALID, "not a point, a scalar and two shared secrets of secp256k1");
+    *proven = ok && (sum_has_x(p, x, false, blinded_x) || sum_has_x(p, x, true, blinded_x));
+    secret_free(&room);
+    return ok;
+}
+
 void point_eth_address(uint8_t address[static ETH_ADDRESS_BYTES], const uint8_t point[static POINT_BYTES])
 {
     uint8_t hash[KECCAK256_BYTES];

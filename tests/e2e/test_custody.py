@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -19,7 +20,7 @@ class Mock:
     def __init__(self, build, directory, name, **env):
         self.module = build / "tests" / "hsm" / f"mock_{name}.so"
         self.pin_file = directory / "mock-pin"
-        self.pin_file.write_text("1234\n")
+        self.pin_file.write_text("0010password\n" if name == "yubihsm" else "1234\n")
         self.pin_file.chmod(0o600)
         self.env = {"MOCK_LOG": str(directory / "mock.log"), **{k: str(v) for k, v in env.items()}}
 
@@ -162,6 +163,58 @@ def test_module_hangs_at_start(start_proxy, mock, tmp_path):
     proxy = start_proxy(*settings(tmp_path, token_timeout=2), use_token=mock("initialize_hangs"), ready=False)
     assert proxy.daemon.wait(15) == 1
     assert "C_Initialize" in proxy.log()
+
+
+@pytest.mark.parametrize("custody", ["token", "session"])
+def test_wrong_secret_for_a_request(start_proxy, mock, sim, custody):
+    """A secret that is not the new key's and the model's seals no prompt: the request fails before anything is sent."""
+    proxy = start_proxy("--custody", custody, use_token=mock("wrong_secret_after_n", MOCK_AFTER=1, MOCK_WRONG=1))
+    before = sim.stats()["chat_requests"]
+    status, _, body = proxy.post(chat_body("a question", stream=True))
+    assert status == 503 and json.loads(body)["error"]["code"] == "token_unavailable", body
+    assert sim.stats()["chat_requests"] == before
+    wait_until("the next one is right", lambda: proxy.post(chat_body("a question", stream=True))[0] == 200, 20, 0.5)
+
+
+def test_wrong_secret_in_a_stream(start_proxy, mock):
+    """And one for an answer opens nothing: the stream ends with decryption_failed, after what was right."""
+    proxy = start_proxy(use_token=mock("wrong_secret_after_n", MOCK_AFTER=6, MOCK_WRONG=1))
+    prompt = "an answer of more than a few words " * 4
+    status, _, body = proxy.post(chat_body(prompt, stream=True))
+    assert status == 200 and last_error(status, body) == "decryption_failed", body
+    text = text_of(read_events(body)[:-1])
+    assert len(text) < len(prompt) and f"You said: {prompt}".startswith(text)
+    status, _, body = proxy.post(chat_body("a word", stream=True))
+    assert status == 200 and text_of(read_events(body)) == "You said: a word", body
+
+
+def test_keys_that_take_long_to_destroy(start_proxy, mock, tmp_path):
+    """A full card needs 5 s for its keys, a YubiHSM 14: an orderly stop waits for them."""
+    store = tmp_path / "store"
+    proxy = start_proxy(use_token=mock("token_objects_only", MOCK_STORE=store, MOCK_DESTROY_MS=1500))
+    for model in MODELS:
+        assert proxy.post(chat_body("a word", model, stream=True), timeout=60)[0] == 200
+    assert store.stat().st_size > 0
+    assert proxy.daemon.stop(40) == 0
+    assert store.stat().st_size == 0
+
+
+def test_device_session_of_a_crash(start_proxy, mock, tmp_path):
+    """A YubiHSM holds a killed keyholder's session for a while: the supervisor tries until it lets go, and does not take it for
+    a refused PIN. (Its 30 s are 4 here, and it has one session.)"""
+    store = tmp_path / "store"
+    proxy = start_proxy(use_token=mock("yubihsm", MOCK_STORE=store, MOCK_DEVICE=tmp_path / "device",
+                                       MOCK_DEVICE_SESSIONS=1, MOCK_DEVICE_IDLE_MS=4000))
+    assert proxy.post(chat_body("a word", stream=True))[0] == 200
+    os.kill(proxy.processes()["keyholder"], signal.SIGKILL)
+    killed = time.monotonic()
+    status, _, body = proxy.post(chat_body("a word", stream=True))
+    assert last_error(status, body) == "token_unavailable"
+    proxy.daemon.expect_log("sessions are taken")
+    wait_until("it serves again", lambda: proxy.post(chat_body("a word", stream=True))[0] == 200, 40, 0.2)
+    assert time.monotonic() - killed > 3.5
+    assert proxy.stop() == 0
+    assert store.stat().st_size == 0
 
 
 class TwoTokens(Mock):

@@ -23,7 +23,8 @@ STREAMS = 32
 PIECES, SIZE = 40, 32
 PROMPT = f"sim:chunks={PIECES},size={SIZE},delay_ms=25"
 ROUNDS_A_PROXY = 5  # a proxy attests ten times a minute at most
-RECOVERY_S = 2.0
+RECOVERY_S = 2.0  # in the median round
+WORST_S = 6.0  # in the worst of ten, on a machine that does something else too
 EVER_S = 30.0  # on a machine that does much else
 
 
@@ -51,10 +52,9 @@ class Answer:
             connection.close()
 
     def judge(self):
-        """How it ended: whole, error or broken. Anything else fails."""
+        """How it ended: whole, broken, or its error's code. Anything else fails."""
         if self.status not in (0, 200):
-            assert self.broken or json.loads(self.body)["error"]["code"], self.body
-            return "error"
+            return "broken" if self.broken else json.loads(self.body)["error"]["code"]
         whole_events = self.body[:self.body.rfind(b"\n\n") + 2]
         events = read_events(whole_events)
         assert "injected" not in text_of(events)
@@ -63,8 +63,7 @@ class Answer:
             return "whole"
         assert "[DONE]" not in events
         if events and "error" in events[-1]:
-            assert events[-1]["error"]["code"] in ("token_unavailable", "session_expired"), events[-1]
-            return "error"
+            return events[-1]["error"]["code"]
         assert self.broken, f"cut without a word after {len(text_of(events))} bytes: {self.body[-300:]}"
         return "broken"
 
@@ -102,6 +101,10 @@ def seeded():
     return random.Random(seed)
 
 
+# What a client may see of a killed keyholder: its proxy lives, and says so. With the proxy itself a connection breaks.
+ENDS = {"keyholder": {"whole", "token_unavailable"}, "proxy": {"whole", "token_unavailable", "broken"}}
+
+
 def kill_one(proxy, rng):
     """One round: seconds until the next request succeeded."""
     victim = rng.choice(["keyholder", "proxy"])
@@ -115,6 +118,7 @@ def kill_one(proxy, rng):
     seconds = time.monotonic() - began
     ends = end_streams(answers, threads)
     print(f"{victim} killed: {ends}, back after {seconds:.2f} s")
+    assert set(ends) <= ENDS[victim], (victim, ends)
     assert proxy.daemon.alive()
     return seconds
 
@@ -130,8 +134,8 @@ def kill_series(rounds, start, left_behind, sanitized):
         assert proxy.stop() == 0
         assert left_behind() == 0
     if not sanitized:
-        # Of all rounds the quickest: a machine that does something else at the moment is not the program's fault.
-        assert min(took) < RECOVERY_S, took
+        took.sort()
+        assert took[len(took) // 2] < RECOVERY_S and took[len(took) * 9 // 10] < WORST_S, took
 
 
 @pytest.fixture(params=["softhsm", "keys-on-the-token"])
@@ -167,7 +171,8 @@ def test_stopped_keyholder(start_proxy, token):
         os.kill(keyholder, signal.SIGCONT)
     except ProcessLookupError:
         pass
-    print(end_streams(answers, threads))
+    ends = end_streams(answers, threads)
+    assert set(ends) <= ENDS["keyholder"], ends
     wait_until("it serves again", lambda: works(proxy), EVER_S, 0.1)
     assert proxy.stop() == 0
     assert token.objects() == 0
@@ -185,7 +190,8 @@ def test_both_killed_at_once(start_proxy, token):
     again = wait_until("a new proxy", lambda: (proxy.processes().get("proxy") or old["proxy"]) != old["proxy"] and
                        proxy.processes().get("proxy"), EVER_S, 0.001)
     os.kill(again, signal.SIGKILL)
-    print(end_streams(answers, threads))
+    ends = end_streams(answers, threads)
+    assert ends == {"broken": 8}, ends
     wait_until("it serves again", lambda: works(proxy), EVER_S, 0.1)
     assert proxy.stop() == 0
     assert token.objects() == 0

@@ -111,7 +111,7 @@ void kh_prepare(struct kh *k, const char *module)
     k->channel = -1;
     snprintf(k->dir, sizeof k->dir, "/tmp/e2ee-hsm-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
-    kh_write(k, "pin", "1234\n");
+    kh_write(k, "pin", strcmp(module, "yubihsm") == 0 ? HARNESS_YUBIHSM_PIN "\n" : "1234\n");
     char *path = paths[next++ % 64];
     if (strcmp(module, "softhsm") == 0) {
         kh_softhsm_folder(k);
@@ -150,7 +150,7 @@ void kh_env(struct kh *k, const char *name, const char *value)
 
 static void child(struct kh *k, int channel, int stdout_fd)
 {
-    const char *argv[HARNESS_ARGS + 5] = {E2EE_BUILD_DIR "/e2ee-keyholder"};
+    const char *argv[HARNESS_ARGS + 5] = {k->program != NULL ? k->program : E2EE_BUILD_DIR "/e2ee-keyholder"};
     int log = open(kh_path(k, "log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(log, STDERR_FILENO); /* first: log may be CHANNEL_FD */
     memcpy(argv + 1, k->args, k->arg_count * sizeof *argv);
@@ -227,10 +227,30 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void kh_remove(struct kh *k)
 {
-    static const char *const names[] = {
-        "MOCK_LOG",       "MOCK_STORE",      "MOCK_SECRETS", "MOCK_DERIVE_MS", "MOCK_SESSIONS",
-        "MOCK_FAIL_AT",   "MOCK_FAIL_COUNT", "MOCK_FAIL_RV", "MOCK_AFTER",     "MOCK_GENERATE_MS",
-        "MOCK_FAIL_LATE", "MOCK_FAIL_NAME",  "MOCK_NO_CONF", "MOCK_ROOM",      "XDG_CONFIG_HOME"};
+    static const char *const names[] = {"MOCK_LOG",
+                                        "MOCK_STORE",
+                                        "MOCK_SECRETS",
+                                        "MOCK_DERIVE_MS",
+                                        "MOCK_SESSIONS",
+                                        "MOCK_FAIL_AT",
+                                        "MOCK_FAIL_COUNT",
+                                        "MOCK_FAIL_RV",
+                                        "MOCK_AFTER",
+                                        "MOCK_GENERATE_MS",
+                                        "MOCK_FAIL_LATE",
+                                        "MOCK_FAIL_NAME",
+                                        "MOCK_NO_CONF",
+                                        "MOCK_ROOM",
+                                        "MOCK_WRONG",
+                                        "MOCK_PAD_MS",
+                                        "MOCK_REFUSAL",
+                                        "MOCK_FAIL_HANG",
+                                        "MOCK_DESTROY_MS",
+                                        "MOCK_DEVICE",
+                                        "MOCK_DEVICE_SESSIONS",
+                                        "MOCK_DEVICE_IDLE_MS",
+                                        "MOCK_GONE",
+                                        "XDG_CONFIG_HOME"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsetenv(names[i]);
     }

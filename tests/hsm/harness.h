@@ -17,10 +17,12 @@
 
 #define HARNESS_WAIT_S 30
 #define HARNESS_ARGS 40
+#define HARNESS_YUBIHSM_PIN "0010password" /* a key's id and its password: mock/yubihsm */
 #define HARNESS_SOFTHSM "/usr/lib/softhsm/libsofthsm2.so"
 
 struct kh {
     char dir[64];
+    const char *program; /* NULL: e2ee-keyholder */
     pid_t pid;
     int channel;
     uint32_t last_request;

@@ -53,6 +53,26 @@ static void test_refused(void **state)
     }
 }
 
+/* No secp256k1, in the words that different modules have for it: each time it is said which tokens have it. */
+static void test_no_secp256k1(void **state)
+{
+    static const char *const codes[][2] = {
+        {"0x13", "CKR_ATTRIBUTE_VALUE_INVALID"}, {"0xd1", "CKR_TEMPLATE_INCONSISTENT"},
+        {"0xd0", "CKR_TEMPLATE_INCOMPLETE"},     {"0x12", "CKR_ATTRIBUTE_TYPE_INVALID"},
+        {"0x130", "CKR_DOMAIN_PARAMS_INVALID"},  {"0x71", "CKR_MECHANISM_PARAM_INVALID"},
+        {"0x54", "CKR_FUNCTION_NOT_SUPPORTED"},  {"0x62", "CKR_KEY_SIZE_RANGE"},
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        struct kh k;
+        kh_prepare(&k, "no_secp256k1");
+        kh_env(&k, "MOCK_REFUSAL", codes[i][0]);
+        expect(&k, KEYIPC_EXIT_TOKEN, codes[i][1]);
+        assert_non_null(strstr(k.report, "secp256k1"));
+        assert_non_null(strstr(k.report, "SoftHSM2, YubiHSM 2 and SmartCard-HSM"));
+        kh_remove(&k);
+    }
+}
+
 /* One of two tokens of the same label, by its serial number. */
 static void test_serial_chooses(void **state)
 {
@@ -73,6 +93,8 @@ static void test_serial_chooses(void **state)
 static void wrong_pin(const char *module, const char *pin, const char *code, size_t tries)
 {
     struct kh k;
+    const char *right = strcmp(module, "yubihsm") == 0 ? HARNESS_YUBIHSM_PIN : "1234";
+    char padded[32];
     kh_prepare(&k, module);
     kh_write(&k, "pin", pin);
     expect(&k, KEYIPC_EXIT_PIN, code);
@@ -80,10 +102,12 @@ static void wrong_pin(const char *module, const char *pin, const char *code, siz
         expect(&k, KEYIPC_EXIT_PIN, "before; it is not tried again");
     }
     assert_int_equal(kh_count(&k, "mock.log", "login "), tries);
-    kh_write(&k, "pin", "1234 "); /* other bytes, and still wrong */
+    snprintf(padded, sizeof padded, "%s ", right);
+    kh_write(&k, "pin", padded); /* other bytes, and still wrong */
     expect(&k, KEYIPC_EXIT_PIN, "refused the PIN");
-    kh_write(&k, "pin", "1234\n\n");
-    kh_write(&k, "pin", "1234");
+    snprintf(padded, sizeof padded, "%s\n\n", right);
+    kh_write(&k, "pin", padded);
+    kh_write(&k, "pin", right);
     assert_true(kh_start(&k));
     assert_int_equal(kh_count(&k, "mock.log", "login right"), 1);
     assert_int_equal(kh_stop(&k), KEYIPC_EXIT_OK);
@@ -97,8 +121,9 @@ static void test_wrong_pin(void **state)
 {
     wrong_pin("plain", "4711471147114711", "CKR_PIN_INCORRECT", 1);
     wrong_pin("yubihsm", "99994711471147", "CKR_OBJECT_HANDLE_INVALID", 1); /* no such key id */
-    wrong_pin("yubihsm", "12994711471147", "CKR_PIN_INCORRECT", 1);
-    wrong_pin("yubihsm", "\001\002\003", "four hex digits", 1); /* a short password: ARGUMENTS_BAD */
+    wrong_pin("yubihsm", "00104711471147", "CKR_PIN_INCORRECT", 1);
+    wrong_pin("yubihsm", "00104711471", "CKR_ARGUMENTS_BAD", 1); /* a password of 7 */
+    wrong_pin("yubihsm", "\001\002\003", "four hex digits", 1);  /* a short password: ARGUMENTS_BAD */
 }
 
 /* The PIN file of somebody else, or none at all: nothing is tried. */
@@ -225,11 +250,12 @@ static void test_prints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_serial_chooses),
-        cmocka_unit_test(test_wrong_pin),      cmocka_unit_test(test_pin_file),
-        cmocka_unit_test(test_sessions_taken), cmocka_unit_test(test_no_configuration),
-        cmocka_unit_test(test_hangs_at_start), cmocka_unit_test(test_working_folder),
-        cmocka_unit_test(test_not_available),  cmocka_unit_test(test_prints),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_serial_chooses),
+        cmocka_unit_test(test_no_secp256k1),     cmocka_unit_test(test_wrong_pin),
+        cmocka_unit_test(test_pin_file),         cmocka_unit_test(test_sessions_taken),
+        cmocka_unit_test(test_no_configuration), cmocka_unit_test(test_hangs_at_start),
+        cmocka_unit_test(test_working_folder),   cmocka_unit_test(test_not_available),
+        cmocka_unit_test(test_prints),
     };
     struct err err = {0};
     if (!secret_heap_init(&err)) {

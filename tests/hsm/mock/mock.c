@@ -39,7 +39,6 @@ static CK_RV initialize(void *args)
         initialised = true;
         logged_in = false;
         memset(mock_sessions, 0, sizeof mock_sessions);
-        memset(mock_objects, 0, sizeof mock_objects);
         mock_store_load();
     }
     pthread_mutex_unlock(&mock_lock);

@@ -7,12 +7,12 @@
  *   MOCK_STORE      file that keeps objects with CKA_TOKEN true across processes
  *   MOCK_SECRETS    file; every private scalar and shared secret in hex, for tests that search memory
  *   MOCK_DERIVE_MS  how long a C_DeriveKey takes, in parallel on several sessions
- *   MOCK_GENERATE_MS
+ *   MOCK_GENERATE_MS, and MOCK_DESTROY_MS for a half of a key pair
  *   MOCK_FLAGS      further flags of the token (hex)
  *   MOCK_SESSIONS   how many sessions the token has (0 or unset: no limit)
  *   MOCK_FAIL_AT    the how manieth call of all (1 upwards) fails; MOCK_FAIL_RV its value (hex, CKR_DEVICE_ERROR);
  *                   MOCK_FAIL_COUNT how many in a row (1); MOCK_FAIL_LATE 1: the call does its work first;
- *                   MOCK_FAIL_NAME counts calls of this function only
+ *                   MOCK_FAIL_NAME counts calls of this function only; MOCK_FAIL_HANG 1: it never returns
  *   MOCK_AFTER      where a fault begins, for those that work at first */
 #ifndef E2EE_TESTS_MOCK_H
 #define E2EE_TESTS_MOCK_H

@@ -152,6 +152,7 @@ CK_RV mock_derive_key(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJE
     if (rv != CKR_OK) {
         return rv;
     }
+    mock_store_save(); /* another process may have destroyed it */
     struct mock_object *private_key = mock_object(base);
     rv = mock_session(handle) == NULL ? CKR_SESSION_HANDLE_INVALID
          : !mock_logged_in()          ? CKR_USER_NOT_LOGGED_IN
@@ -255,6 +256,9 @@ CK_RV mock_destroy_object(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE object)
     if (mock_session(handle) == NULL || o == NULL) {
         return mock_leave(o == NULL ? CKR_OBJECT_HANDLE_INVALID : CKR_SESSION_HANDLE_INVALID);
     }
+    if (o->class != CKO_SECRET_KEY) {
+        spend("MOCK_DESTROY_MS");
+    }
     mock_object_free(o);
     return mock_leave(CKR_OK);
 }
@@ -273,6 +277,7 @@ CK_RV mock_find_objects_init(CK_SESSION_HANDLE handle, CK_ATTRIBUTE *tmpl, CK_UL
     if (rv != CKR_OK) {
         return rv;
     }
+    mock_store_save();
     struct mock_session *s = mock_session(handle);
     if (s == NULL || s->finding) {
         return mock_leave(s == NULL ? CKR_SESSION_HANDLE_INVALID : CKR_OPERATION_ACTIVE);

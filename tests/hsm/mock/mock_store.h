@@ -17,6 +17,7 @@ struct mock_object {
     char label[MOCK_LABEL + 1];
     unsigned char value[32]; /* scalar or shared secret */
     unsigned char point[65]; /* public half */
+    uint64_t number;         /* in MOCK_STORE, 0: not there yet */
 };
 
 struct mock_session {
@@ -35,9 +36,11 @@ void mock_object_free(struct mock_object *object);
 struct mock_session *mock_session(CK_SESSION_HANDLE handle);
 size_t mock_session_count(void);
 size_t mock_object_count(void);
-/* Objects on the token, from and to MOCK_STORE. */
+/* Objects on the token, from and to MOCK_STORE, which several processes may share. load forgets all others, as C_Initialize. */
 void mock_store_load(void);
 void mock_store_save(void);
+/* Token objects keep their handles over C_Finalize. */
+extern bool mock_keeps_handles;
 /* Appends 32 bytes in hex to MOCK_SECRETS. */
 void mock_publish(const char *what, const unsigned char value[32]);
 
