@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "hsm/audit_anchor.h"
 #include "hsm/audit_file.h"
 
 #define BATCH_LINES 256
@@ -38,6 +39,7 @@ static struct {
     struct entry *first, *last;
     size_t waiting; /* in the list, and with the thread */
     bool stopping, failing;
+    void (*on_written)(const struct chain_head *head, uint64_t file_first);
     uint64_t queued, done; /* events, counted */
     uint64_t untold, lost; /* events that were not queued: not yet told by a gap; all */
     char since[STAMP_BYTES];
@@ -144,10 +146,14 @@ static void write_some(void)
     const struct entry *list = a.first;
     struct err why = a.why, err = {0};
     uint64_t untold = a.untold;
+    void (*tell)(const struct chain_head *head, uint64_t file_first) = a.on_written;
     size_t count = a.waiting < BATCH_LINES ? a.waiting : BATCH_LINES;
     memcpy(since, a.since, sizeof since);
     pthread_mutex_unlock(&a.lock);
     bool ok = write_batch(list, count, since, untold, &why, &err);
+    if (ok && tell != NULL) {
+        tell(&a.file.head, a.file.first_seq);
+    }
     pthread_mutex_lock(&a.lock);
     if (!ok) {
         note_failure(&err);
@@ -224,7 +230,9 @@ bool audit_open(const struct audit_options *o, struct err *err)
     }
     /* Past RLIMIT_FSIZE write shall fail, not kill. */
     if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || !audit_file_open(&a.file, o->path, err) ||
+        (o->anchor_dir != NULL && !audit_anchor_open(o->anchor_dir, o->path, &a.file, err)) ||
         !start_thread(err)) {
+        audit_anchor_close();
         audit_file_close(&a.file);
         return err_context(err, "--audit-log");
     }
@@ -255,6 +263,8 @@ void audit_close(void)
     while (a.first != NULL) {
         drop_first();
     }
+    audit_anchor_write(&a.file.head);
+    audit_anchor_close();
     audit_file_close(&a.file);
     pthread_cond_destroy(&a.wake);
     pthread_cond_destroy(&a.written);
@@ -262,6 +272,13 @@ void audit_close(void)
     a.queued = a.done = a.untold = a.lost = 0;
     a.since[0] = '\0';
     a.head = (struct chain_head){0};
+}
+
+void audit_on_written(void (*tell)(const struct chain_head *head, uint64_t file_first))
+{
+    pthread_mutex_lock(&a.lock);
+    a.on_written = tell;
+    pthread_mutex_unlock(&a.lock);
 }
 
 /* Lock held. entry NULL: no memory for it. */

@@ -14,9 +14,10 @@
 #define AUDIT_TEXT_BYTES 512
 
 struct audit_options {
-    const char *path; /* NULL: no log */
-    bool go_on;       /* work on when it cannot be written */
-    bool no_sync;     /* leave it to the kernel when lines reach the disk */
+    const char *path;       /* NULL: no log */
+    bool go_on;             /* work on when it cannot be written */
+    const char *anchor_dir; /* where the last line is kept in mind (audit_anchor.h), NULL: nowhere */
+    bool no_sync;           /* leave it to the kernel when lines reach the disk */
     uint64_t
         max_bytes; /* of a file, about; then it is renamed to PATH.NNNNNNNNNNNN, its first line's number */
 };
@@ -26,6 +27,10 @@ struct audit_options {
 bool audit_open(const struct audit_options *o, struct err *err) MUST_CHECK;
 /* Writes what waits, ends the thread. No other thread may be in here. */
 void audit_close(void);
+
+/* tell is called on the log's thread, with no lock, after each batch that is on the disk: its last line, and the first of the file
+ * that has it. NULL: no more. */
+void audit_on_written(void (*tell)(const struct chain_head *head, uint64_t file_first));
 
 /* Queues an event; never waits. members are JSON, each begun by a comma. What does not fit the queue is counted and told
  * by a "gap" later. event is kept by reference. */

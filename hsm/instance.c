@@ -111,7 +111,7 @@ bool instance_take(struct instance *out, const char *state_dir, struct err *err)
             close(fd);
             return false;
         }
-        snprintf(out->dead[out->dead_count], sizeof out->dead[0], "e2ee-keyholder %s", id);
+        snprintf(out->dead[out->dead_count], sizeof out->dead[0], INSTANCE_PREFIX "%s", id);
         out->dead_locks[out->dead_count++] = out->lock < 0 ? -1 : fd;
         if (out->lock < 0) {
             out->lock = fd;

@@ -5,11 +5,14 @@
 #define E2EE_HSM_INSTANCE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
-#define INSTANCE_LABEL_BYTES 40 /* at most, without the terminator: tokens.md, rule 5 */
-#define INSTANCE_MAX 16         /* keyholders on one state folder at a time */
+#define INSTANCE_LABEL_BYTES 40           /* at most, without the terminator: tokens.md, rule 5 */
+#define INSTANCE_PREFIX "e2ee-keyholder " /* of every label */
+#define INSTANCE_SPARE_BYTES 64
+#define INSTANCE_MAX 16 /* keyholders on one state folder at a time */
 
 struct instance {
     int lock;                             /* descriptor that holds the lock until the process ends */
@@ -18,6 +21,9 @@ struct instance {
     char dead[INSTANCE_MAX][INSTANCE_LABEL_BYTES + 1];
     int dead_locks[INSTANCE_MAX];
     size_t dead_count;
+    /* CKA_ID of the operator's key for --audit-key: no sweep touches it, whatever its label. We give no id to what we make. */
+    uint8_t spare_id[INSTANCE_SPARE_BYTES];
+    size_t spare_len;
 };
 
 /* Takes a free instance in state_dir, which is made (0700) when missing. ERR_IO, or ERR_BUSY when all are taken. */

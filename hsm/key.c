@@ -311,6 +311,17 @@ static bool in_set(const struct key_set *set, CK_OBJECT_HANDLE object)
     return false;
 }
 
+/* The operator's key for --audit-key. */
+static bool is_spared(struct token *t, CK_OBJECT_HANDLE object)
+{
+    const struct instance *i = t->instance;
+    uint8_t id[INSTANCE_SPARE_BYTES];
+    size_t len = sizeof id;
+    return i->spare_len > 0 &&
+           module_get_attribute(t->module, t->session, object, CKA_ID, id, &len) == CKR_OK &&
+           len == i->spare_len && memcmp(id, i->spare_id, len) == 0;
+}
+
 static size_t sweep_class(struct token *t, const struct key_set *set, const char *label,
                           CK_OBJECT_CLASS class)
 {
@@ -325,7 +336,8 @@ static size_t sweep_class(struct token *t, const struct key_set *set, const char
         log_warn("cannot look for left-over keys on \"%s\": %s", t->found.label, ckr_name(rv));
     }
     for (size_t i = 0; i < count; i++) {
-        if (!in_set(set, objects[i]) && module_destroy(t->module, t->session, objects[i]) == CKR_OK) {
+        if (!in_set(set, objects[i]) && !is_spared(t, objects[i]) &&
+            module_destroy(t->module, t->session, objects[i]) == CKR_OK) {
             swept++;
         }
     }

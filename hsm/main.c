@@ -10,12 +10,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/process.h"
+#include "hsm/audit_command.h"
+#include "hsm/audit_sign.h"
 #include "hsm/check.h"
 #include "hsm/forked.h"
 #include "hsm/record.h"
 #include "hsm/selftest.h"
+#include "hsm/signer.h"
 #include "hsm/watchdog.h"
 #include "keyipc/start.h"
 
@@ -135,10 +139,42 @@ static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *
            watchdog_start(o->token_timeout_s, record_hang, err);
 }
 
+/* Before the first sweep. */
+static bool spare_audit_key(struct instance *instance, const struct options *o, struct err *err)
+{
+    return o->audit_key == NULL || signer_spares(o->audit_key, instance->spare_id, sizeof instance->spare_id,
+                                                 &instance->spare_len, err);
+}
+
+/* A key that is not there, or does not sign now, ends the start: who asked for signatures must not believe in them later. */
+static bool start_signing(struct signer *signer, const struct options *o, const struct unit *units,
+                          struct err *err)
+{
+    if (o->audit_key == NULL) {
+        return true;
+    }
+    const struct audit_signer a = {.sign = signer_sign,
+                                   .keep_awake = signer_keep_awake,
+                                   .context = signer,
+                                   .instance = units[0].token.instance->label,
+                                   .every = o->audit_checkpoint};
+    return signer_open(signer, &o->token, o->audit_key, &units[0].token, err) && audit_sign_start(&a, err);
+}
+
+static void stop_signing(struct signer *signer)
+{
+    if (!audit_sign_now(LIMIT_AUDIT_LAST_SIGN_MS)) {
+        log_warn("the custody log's last lines are not signed");
+    }
+    audit_sign_stop();
+    signer_close(signer);
+}
+
 static bool serve(struct options *o, struct err *err)
 {
     static struct unit units[KEYIPC_TOKENS_MAX];
     static struct instance instance;
+    static struct signer signer;
     struct audit_text why;
     size_t count = 0;
     if (o->server.custody == KEYIPC_CUSTODY_SESSION) {
@@ -148,14 +184,19 @@ static bool serve(struct options *o, struct err *err)
     } else {
         log_info("custody token: every operation with a private key happens in the token");
     }
-    bool ok = audit_open(&o->audit, err) && instance_take(&instance, o->token.state_dir, err);
+    o->audit.anchor_dir = o->audit_key != NULL ? o->token.state_dir : NULL;
+    bool ok = audit_open(&o->audit, err) && instance_take(&instance, o->token.state_dir, err) &&
+              spare_audit_key(&instance, o, err);
     if (ok) {
         record_start(o, &instance);
     }
     ok = ok && selftest_vector(err) && units_open(units, &count, &o->token, &instance, err) &&
+         start_signing(&signer, o, units, err) &&
          server_run(&o->server, units, count, o->threads, report_ready, err);
-    units_close(units, count);
+    units_empty(units, count);
     audit_event("stop", ",\"why\":%s", ok ? "\"asked to\"" : audit_quote(&why, err->message));
+    stop_signing(&signer); /* as long as the login is there that it may need */
+    units_close(units, count);
     audit_close();
     return ok;
 }
@@ -179,6 +220,9 @@ int main(int argc, char **argv)
 {
     char state_dir[PATH_MAX];
     struct err err = {0};
+    if (argc > 1 && strcmp(argv[1], "audit") == 0) {
+        return audit_command(argc - 2, argv + 2);
+    }
     if (!mem_install_openssl(&err) || !process_harden(&err) || !options_read(&options, argc, argv, &err)) {
         log_init("keyholder", LOG_LEVEL_INFO, false);
         return (int)report_failure(&options, &err);

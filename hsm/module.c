@@ -202,7 +202,7 @@ bool module_slot_claimed(const struct module *m, CK_SLOT_ID slot)
 
 bool module_claim_slot(struct module *m, CK_SLOT_ID slot)
 {
-    if (module_slot_claimed(m, slot) || m->claimed_count == KEYIPC_TOKENS_MAX) {
+    if (module_slot_claimed(m, slot) || m->claimed_count == MODULE_CLAIMS_MAX) {
         return false;
     }
     m->claimed[m->claimed_count++] = slot;
@@ -224,8 +224,14 @@ bool module_restart(struct module *m, struct err *err)
     /* Some modules give each caller a list of its own and live until the last has finalised. */
     close_finder(m);
     finalize(m);
+    m->restarts++;
     CK_RV rv = initialize(m);
     return rv == CKR_OK || ckr_fail(err, rv, "C_Initialize");
+}
+
+unsigned module_sessions_ended(const struct module *m, bool of_slots)
+{
+    return m->restarts + (of_slots ? m->closings : 0);
 }
 
 void module_use_cofactor(struct module *m)

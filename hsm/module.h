@@ -35,6 +35,9 @@ bool module_idle(const struct module *m);
 bool module_claim_slot(struct module *m, CK_SLOT_ID slot);
 void module_release_slot(struct module *m, CK_SLOT_ID slot);
 bool module_slot_claimed(const struct module *m, CK_SLOT_ID slot);
+/* Counts module_restart and, with of_slots, module_close_all_sessions: who shares a module or a slot sees by it that its session is
+ * no more. During a recovery, or with one thread. */
+unsigned module_sessions_ended(const struct module *m, bool of_slots);
 /* The module cannot lock (CKR_CANT_LOCK): one thread only may call it. */
 bool module_single_threaded(const struct module *m);
 /* Derives by CKM_ECDH1_COFACTOR_DERIVE from now on: the same on a curve of cofactor 1. */
@@ -78,6 +81,9 @@ CK_RV module_generate_pair(struct module *m, CK_SESSION_HANDLE session, CK_ATTRI
 CK_RV module_derive_ecdh(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key,
                          const uint8_t *point, size_t point_len, CK_ATTRIBUTE *tmpl, CK_ULONG count,
                          CK_OBJECT_HANDLE *derived);
+/* One signature over data into signature[*len]; *len is set to its length. */
+CK_RV module_sign(struct module *m, CK_SESSION_HANDLE session, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key,
+                  const uint8_t *data, size_t data_len, uint8_t *signature, size_t *len);
 CK_RV module_destroy(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object);
 /* One attribute into value[*len]; *len is set to its length. CKR_BUFFER_TOO_SMALL when it does not fit. */
 CK_RV module_get_attribute(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,

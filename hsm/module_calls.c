@@ -38,6 +38,7 @@ CK_RV module_close_session(struct module *m, CK_SESSION_HANDLE session)
 
 CK_RV module_close_all_sessions(struct module *m, CK_SLOT_ID slot)
 {
+    m->closings++;
     CALL(C_CloseAllSessions, slot)
     return rv;
 }
@@ -103,6 +104,31 @@ CK_RV module_derive_ecdh(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_
     if (rv == CKR_OK && *derived == CK_INVALID_HANDLE) {
         rv = CKR_GENERAL_ERROR;
     }
+    return rv;
+}
+
+static CK_RV sign_begin(struct module *m, CK_SESSION_HANDLE session, CK_MECHANISM_TYPE type,
+                        CK_OBJECT_HANDLE key)
+{
+    CK_MECHANISM mechanism = {type, NULL, 0};
+    CALL(C_SignInit, session, &mechanism, key)
+    return rv;
+}
+
+CK_RV module_sign(struct module *m, CK_SESSION_HANDLE session, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key,
+                  const uint8_t *data, size_t data_len, uint8_t *signature, size_t *len)
+{
+    CK_ULONG room = *len, got = room;
+    *len = 0;
+    CK_RV begun = sign_begin(m, session, type, key);
+    if (begun != CKR_OK) {
+        return begun;
+    }
+    CALL(C_Sign, session, (unsigned char *)(uintptr_t)data, data_len, signature, &got)
+    if (rv == CKR_OK && got > room) {
+        rv = CKR_GENERAL_ERROR;
+    }
+    *len = rv == CKR_OK ? got : 0;
     return rv;
 }
 

@@ -10,6 +10,8 @@
 #include "hsm/watchdog.h"
 #include "keyipc/keyipc.h"
 
+#define MODULE_CLAIMS_MAX (KEYIPC_TOKENS_MAX + 1) /* and the audit key's token */
+
 struct module {
     CK_FUNCTION_LIST *functions;
     PKCS11_CTX *finder; /* libp11's own load; NULL after module_restart, and where there are no locks */
@@ -18,8 +20,9 @@ struct module {
     struct module *next; /* of all that are loaded */
     unsigned users;      /* tokens */
     pthread_mutex_t recovery;
-    atomic_uint working; /* tokens */
-    CK_SLOT_ID claimed[KEYIPC_TOKENS_MAX];
+    atomic_uint working;         /* tokens */
+    unsigned restarts, closings; /* under recovery; of slots' sessions as a whole */
+    CK_SLOT_ID claimed[MODULE_CLAIMS_MAX];
     size_t claimed_count;
 };
 

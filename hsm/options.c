@@ -229,7 +229,10 @@ static const struct row {
     {"audit-sync", "token", "WORD", "always, or system: the kernel decides when (always)",
      options_audit_sync},
     {"audit-size", "token", "BYTES", "a file past it is renamed (16777216)", options_audit_size},
-    {"audit-key", "token", "URI", "not available yet", set_unavailable},
+    {"audit-key", "token", "URI",
+     "your own key in a token, which signs checkpoints of the custody log (none)", options_audit_key},
+    {"audit-checkpoint", "token", "LINES", "lines after which one is signed (1000)",
+     options_audit_checkpoint},
     {"token-network", "token", "HOST:PORT", "not available yet", set_unavailable},
     {"state-dir", "server", "DIR",
      "instance id and refused-PIN marker (STATE_DIRECTORY, else ~/.local/state/e2ee-hsm-proxy)",
@@ -371,6 +374,7 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
                    .max_key_age_s = MAX_KEY_AGE_S,
                    .max_keys = LIMIT_KEYHOLDER_KEYS},
         .audit = {.max_bytes = LIMIT_AUDIT_FILE_BYTES},
+        .audit_checkpoint = LIMIT_AUDIT_CHECKPOINT,
         .threads = DEFAULT_THREADS,
         .token_timeout_s = LIMIT_TOKEN_CALL_S,
         .log_level = LOG_LEVEL_INFO,
@@ -385,6 +389,9 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
     }
     if (!read_file(o, given, err)) {
         return false;
+    }
+    if (o->audit_key != NULL && o->audit.path == NULL && !o->check) {
+        return err_set(err, ERR_CONFIG, "--audit-key signs a custody log: name it by --audit-log");
     }
     if (o->check && o->token.uri_count > 1) {
         return err_set(err, ERR_CONFIG, "--check tests one token at a time: name it by --token");

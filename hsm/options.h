@@ -13,6 +13,8 @@ struct options {
     struct server_options server;
     struct token_options token;
     struct audit_options audit;
+    const char *audit_key;     /* URI, NULL: nothing is signed */
+    uint64_t audit_checkpoint; /* lines */
     const char *config_file;
     unsigned threads;
     unsigned token_timeout_s;
@@ -36,6 +38,8 @@ void options_reread(const struct options *o);
 bool options_audit_log(struct options *o, const char *value, struct err *err) MUST_CHECK;
 bool options_audit_full(struct options *o, const char *value, struct err *err) MUST_CHECK;
 bool options_audit_sync(struct options *o, const char *value, struct err *err) MUST_CHECK;
+bool options_audit_key(struct options *o, const char *value, struct err *err) MUST_CHECK;
+bool options_audit_checkpoint(struct options *o, const char *value, struct err *err) MUST_CHECK;
 bool options_audit_size(struct options *o, const char *value, struct err *err) MUST_CHECK;
 /* An absolute path into *slot, which lives as long as the process: the keyholder leaves the working folder. */
 bool options_path(const char **slot, const char *value, struct err *err) MUST_CHECK;

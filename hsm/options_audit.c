@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "hsm/options.h"
+#include "hsm/signer.h"
 
+#define CHECKPOINT_LINES_MAX 10000
 #define SIZE_MIN 4096
 #define SIZE_MAX_BYTES 1073741824
 
@@ -57,4 +59,17 @@ bool options_audit_size(struct options *o, const char *value, struct err *err)
 {
     return text_u64(&o->audit.max_bytes, value, SIZE_MIN, SIZE_MAX_BYTES) ||
            err_set(err, ERR_CONFIG, "must be a whole number from %d to %d", SIZE_MIN, SIZE_MAX_BYTES);
+}
+
+bool options_audit_key(struct options *o, const char *value, struct err *err)
+{
+    uint8_t id[INSTANCE_SPARE_BYTES];
+    size_t len;
+    return signer_spares(value, id, sizeof id, &len, err) && copy(&o->audit_key, value, err);
+}
+
+bool options_audit_checkpoint(struct options *o, const char *value, struct err *err)
+{
+    return text_u64(&o->audit_checkpoint, value, 1, CHECKPOINT_LINES_MAX) ||
+           err_set(err, ERR_CONFIG, "must be a whole number from 1 to %d", CHECKPOINT_LINES_MAX);
 }

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "hsm/audit.h"
+#include "hsm/audit_sign.h"
 #include "keyipc/start.h"
 
 #define QUICK_ATTEMPTS 5
@@ -61,6 +63,7 @@ static void end_process(const char *why, int code)
     log_error("%s", why);
     audit_event("stop", ",\"why\":%s", audit_quote(&text, why));
     (void)!audit_flush(1000, &ignored);
+    (void)!audit_sign_now(LIMIT_AUDIT_LAST_SIGN_MS); /* its key may be on a token that works */
     _exit(code);
 }
 

@@ -131,17 +131,28 @@ static bool login(struct token *t, struct err *err)
     return try_pin(t, by_keypad, err);
 }
 
-static bool open_and_login(struct token *t, struct err *err)
+static bool open_session(struct token *t, struct err *err)
 {
     CK_RV rv = module_open_session(t->module, t->found.slot, &t->session);
     if (rv != CKR_OK) {
         t->session = CK_INVALID_HANDLE;
         return ckr_fail(err, rv, ckr_class(rv) == CKR_CLASS_BUSY ? TAKEN : "C_OpenSession");
     }
-    if (!login(t, err)) {
+    return true;
+}
+
+static bool open_and_login(struct token *t, struct err *err)
+{
+    if (!open_session(t, err)) {
+        return false;
+    }
+    if (!t->guest && !login(t, err)) {
         module_close_session(t->module, t->session);
         t->session = CK_INVALID_HANDLE;
         return false;
+    }
+    if (t->guest) {
+        return true;
     }
     struct audit_text label, serial;
     audit_event("login", ",\"token\":%s,\"serial\":%s,\"slot\":%lu", audit_quote(&label, t->found.label),
@@ -183,6 +194,9 @@ static bool can_derive(struct token *t, struct err *err)
 static size_t drop_claimed(const struct token *t, struct module_token *tokens, size_t count)
 {
     size_t kept = 0;
+    if (t->signs) {
+        return count; /* it may be the guest of one */
+    }
     for (size_t i = 0; i < count; i++) {
         if (!module_slot_claimed(t->module, tokens[i].slot)) {
             tokens[kept++] = tokens[i];
@@ -197,11 +211,14 @@ static bool choose(struct token *t, struct module_token *tokens, size_t count, s
     CK_INFO library;
     module_library_info(t->module, &library);
     count = drop_claimed(t, tokens, count);
-    if (!slot_choose(&t->found, tokens, count, t->uri, &library, err) ||
-        !can(t, CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", err) || !can_derive(t, err)) {
+    if (!slot_choose(&t->found, tokens, count, t->uri, &library, err)) {
+        return false;
+    }
+    if (!t->signs && (!can(t, CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", err) || !can_derive(t, err))) {
         return false;
     }
     t->claimed = module_claim_slot(t->module, t->found.slot);
+    t->guest = t->signs && !t->claimed;
     t->known = true;
     t->tested = false;
     return true;
@@ -230,6 +247,29 @@ bool token_load(struct token *t, const struct token_options *options, size_t ind
     return t->module != NULL;
 }
 
+bool token_load_signing(struct token *t, const struct token_options *options, const char *uri,
+                        const struct token *first, struct err *err)
+{
+    *t = (struct token){
+        .session = CK_INVALID_HANDLE, .max_sessions = 1, .instance = first->instance, .signs = true};
+    t->uri = uri_parse_object(uri, err);
+    if (t->uri == NULL) {
+        return false;
+    }
+    const char *path = uri_module_path(t->uri);
+    path = path != NULL ? path : options->module_path;
+    if (path == NULL && first->uri != NULL) {
+        path = uri_module_path(first->uri);
+    }
+    /* Never --pin-file: it is another token's, and each try with it would count. */
+    t->pin = (struct pin_source){.file = uri_pin_file(t->uri), .state_dir = options->state_dir};
+    t->module = module_load(path != NULL ? path : DEFAULT_MODULE, err);
+    if (t->module == NULL) {
+        token_close(t);
+    }
+    return t->module != NULL;
+}
+
 bool token_login(struct token *t, struct err *err)
 {
     struct module_token tokens[MODULE_TOKENS_MAX];
@@ -238,13 +278,18 @@ bool token_login(struct token *t, struct err *err)
         !open_and_login(t, err)) {
         return false;
     }
+    if (t->guest) {
+        return true;
+    }
     log_info("token \"%s\", serial %s, slot %lu: logged in", t->found.label, t->found.serial, t->found.slot);
     return true;
 }
 
 void token_close(struct token *t)
 {
-    if (t->module != NULL && t->session != CK_INVALID_HANDLE) {
+    if (t->guest && t->session != CK_INVALID_HANDLE) {
+        module_close_session(t->module, t->session);
+    } else if (t->module != NULL && t->session != CK_INVALID_HANDLE) {
         module_logout(t->module, t->session); /* frees a YubiHSM's device session at once */
         module_close_all_sessions(t->module, t->found.slot);
     }
@@ -318,6 +363,20 @@ bool token_recover(struct token *t, bool thorough, struct err *err)
     }
     t->room = 0;
     return find_again(t, err) && open_and_login(t, err);
+}
+
+bool token_visit(struct token *t, struct err *err)
+{
+    struct module_token tokens[MODULE_TOKENS_MAX];
+    size_t count;
+    CK_RV rv = module_list_tokens(t->module, tokens, &count);
+    const struct module_token *same = rv == CKR_OK ? same_device(t, tokens, count) : NULL;
+    if (same == NULL) {
+        return rv != CKR_OK ? ckr_fail(err, rv, "C_GetSlotList")
+                            : err_set(err, ERR_TOKEN, "the token \"%s\" is not there", t->found.label);
+    }
+    t->found = *same;
+    return open_session(t, err);
 }
 
 CK_RV token_new_session(struct token *t, CK_SESSION_HANDLE *session)

@@ -26,6 +26,8 @@ struct token {
     bool known;      /* it was there once: found tells which it is */
     bool tested;     /* its self test was passed; false again when another device takes its place */
     bool claimed;    /* found.slot, of the module */
+    bool signs;      /* it has the key of --audit-key only: it need not make keys of ours */
+    bool guest;      /* another struct token has the slot and its login: this one has a session, no more */
     struct pin_source pin;
     struct module_token found;
     CK_SESSION_HANDLE session; /* the long-lived one; CK_INVALID_HANDLE while down */
@@ -43,6 +45,12 @@ struct token {
  * (C_Initialize), and then nothing is to be closed. index: of the URIs. */
 bool token_load(struct token *t, const struct token_options *options, size_t index,
                 const struct instance *instance, struct err *err) MUST_CHECK;
+/* The same for the token of --audit-key, after those of --token: where one of them has its slot, its login serves, else the
+ * URI's pin-source does. Without module-path it is in the module of first, a --token. token_login then finds it. */
+bool token_load_signing(struct token *t, const struct token_options *options, const char *uri,
+                        const struct token *first, struct err *err) MUST_CHECK;
+/* A guest's session again, after its host's token was lost and is back. ERR_TOKEN. */
+bool token_visit(struct token *t, struct err *err) MUST_CHECK;
 /* Finds, opens, logs in: start-up, one thread. On failure (ERR_CONFIG, ERR_TOKEN, ERR_PIN, ERR_BUSY) err says what to do, and
  * *t is as after token_load: token_recover may try again. */
 bool token_login(struct token *t, struct err *err) MUST_CHECK;

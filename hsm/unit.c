@@ -64,14 +64,17 @@ static void sweep_unseen(struct unit *u)
     if (u->token.unseen == 0) {
         return;
     }
-    if (token_recover(&u->token, true, &err)) {
+    module_recovery_begin(u->token.module); /* the audit key's thread may be in the module */
+    bool back = token_recover(&u->token, true, &err);
+    module_recovery_end(u->token.module);
+    if (back) {
         key_sweep(&u->token, &u->keys, u->token.instance->label);
     } else {
         log_warn("pairs that could not be made may be on the token until the next start: %s", err.message);
     }
 }
 
-void units_close(struct unit *units, size_t count)
+void units_empty(struct unit *units, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct unit *u = &units[i];
@@ -80,7 +83,13 @@ void units_close(struct unit *units, size_t count)
             key_sweep(&u->token, &u->keys, u->token.instance->label);
             sweep_unseen(u);
         }
-        token_close(&u->token);
+    }
+}
+
+void units_close(struct unit *units, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        token_close(&units[i].token);
     }
 }
 

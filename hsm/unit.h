@@ -20,7 +20,9 @@ struct unit {
  * brought back later): one is enough. *count is what there is to close in any case. */
 bool units_open(struct unit *units, size_t *count, const struct token_options *options,
                 struct instance *instance, struct err *err) MUST_CHECK;
-/* Destroys all keys, logs out, finalises. Pools have been stopped. */
+/* Destroys all keys. Pools have been stopped. */
+void units_empty(struct unit *units, size_t count);
+/* Logs out, finalises; after units_empty. */
 void units_close(struct unit *units, size_t count);
 
 /* The unit for a new key: of those that work the one with the fewest keys, and of equals the one after last. With none that

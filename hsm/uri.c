@@ -12,7 +12,22 @@ struct uri {
     const char *pin_file; /* into parsed */
 };
 
-static bool judge(struct uri *uri, struct err *err)
+/* An object's URI names one private key by id or label, and nothing else of it. */
+static bool judge_object(struct uri *uri, struct err *err)
+{
+    CK_ULONG count = 0;
+    const CK_ATTRIBUTE *attributes = p11_kit_uri_get_attributes(uri->parsed, &count);
+    bool named = false, private_key = true;
+    for (CK_ULONG i = 0; i < count; i++) {
+        named = named || attributes[i].type == CKA_ID || attributes[i].type == CKA_LABEL;
+        private_key = private_key && (attributes[i].type != CKA_CLASS ||
+                                      *(const CK_OBJECT_CLASS *)attributes[i].pValue == CKO_PRIVATE_KEY);
+    }
+    return (named && private_key) ||
+           err_set(err, ERR_CONFIG, "the URI must name a private key, by id=%%… or object=…");
+}
+
+static bool judge(struct uri *uri, bool of_object, struct err *err)
 {
     CK_ULONG objects = 0;
     if (p11_kit_uri_get_pin_value(uri->parsed) != NULL) {
@@ -22,7 +37,10 @@ static bool judge(struct uri *uri, struct err *err)
     }
     /* The names of objects first: p11-kit counts unknown attributes apart. */
     p11_kit_uri_get_attributes(uri->parsed, &objects);
-    if (objects != 0) {
+    if (of_object && !judge_object(uri, err)) {
+        return false;
+    }
+    if (!of_object && objects != 0) {
         return err_set(err, ERR_CONFIG, "the token URI names an object or a type; it must name a token only");
     }
     if (p11_kit_uri_any_unrecognized(uri->parsed)) {
@@ -49,7 +67,7 @@ static bool judge(struct uri *uri, struct err *err)
     return true;
 }
 
-struct uri *uri_parse(const char *text, struct err *err)
+static struct uri *parse(const char *text, bool of_object, struct err *err)
 {
     struct uri *uri = NULL;
     if (strlen(text) > URI_BYTES_MAX) {
@@ -71,11 +89,26 @@ struct uri *uri_parse(const char *text, struct err *err)
         uri_free(uri);
         return NULL;
     }
-    if (!judge(uri, err)) {
+    if (!judge(uri, of_object, err)) {
         uri_free(uri);
         return NULL;
     }
     return uri;
+}
+
+struct uri *uri_parse(const char *text, struct err *err)
+{
+    return parse(text, false, err);
+}
+
+struct uri *uri_parse_object(const char *text, struct err *err)
+{
+    return parse(text, true, err);
+}
+
+const CK_ATTRIBUTE *uri_attribute(const struct uri *uri, CK_ATTRIBUTE_TYPE type)
+{
+    return p11_kit_uri_get_attribute(uri->parsed, type);
 }
 
 void uri_free(struct uri *uri)

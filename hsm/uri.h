@@ -15,6 +15,10 @@ struct uri;
 
 /* ERR_CONFIG; the message never repeats the text, which might hold a PIN. */
 struct uri *uri_parse(const char *text, struct err *err) MUST_CHECK;
+/* One that names a private key on a token: `pkcs11:token=audit;object=checkpoints`. */
+struct uri *uri_parse_object(const char *text, struct err *err) MUST_CHECK;
+/* CKA_ID or CKA_LABEL of such a URI, NULL without. Lives as long as uri. */
+const CK_ATTRIBUTE *uri_attribute(const struct uri *uri, CK_ATTRIBUTE_TYPE type);
 void uri_free(struct uri *uri);
 /* The file that pin-source names, NULL without one. Lives as long as uri. */
 const char *uri_pin_file(const struct uri *uri);

@@ -121,9 +121,9 @@ struct file_state {
 /* [token] keys that only the keyholder reads (hsm/options.c). It gets the file too. */
 static bool is_keyholders(const char *section, const char *name)
 {
-    static const char *const keys[] = {"sessions",  "token_timeout", "allow_uid",
-                                       "allow_gid", "max_key_age",   "max_derives",
-                                       "max_keys",  "audit_sync",    "audit_size"};
+    static const char *const keys[] = {"sessions",    "token_timeout",   "allow_uid", "allow_gid",
+                                       "max_key_age", "max_derives",     "max_keys",  "audit_sync",
+                                       "audit_size",  "audit_checkpoint"};
     for (size_t i = 0; strcmp(section, "token") == 0 && i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(keys[i], name) == 0) {
             return true;

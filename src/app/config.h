@@ -47,6 +47,7 @@ struct config {
     /* Options of single commands. */
     bool json, help, pin, show_version;
     char *save, *write_policy, *at, *nonce, *root, *head;
+    struct config_list key;
     uint64_t
         announce_fd; /* internal: the supervisor writes the address here once the proxy listens; 0: nowhere */
     uint64_t supervised_fd; /* internal: this process is the proxy behind a supervisor; 0: it is not */

@@ -19,7 +19,7 @@ static const struct {
     {"attest", "MODEL", "fetch and verify a model's attestation"},
     {"verify", "PATH", "verify saved evidence, offline"},
     {"policy", "show", "print the attestation policy in force"},
-    {"audit", "verify FILE...", "check the custody log's hash chain"},
+    {"audit", "verify FILE...", "check the custody log's hash chain and checkpoints"},
     {"models", "", "list the models that support end-to-end encryption"},
     {"chat", "MODEL PROMPT", "print one streamed answer"},
 };

@@ -75,6 +75,9 @@
 #define LIMIT_TOKEN_PAD_S 120         /* for typing a PIN at the token's own keypad */
 #define LIMIT_AUDIT_QUEUE 4096        /* events that wait to be written */
 #define LIMIT_AUDIT_S 10              /* a key waits for its line in the custody log */
+#define LIMIT_AUDIT_CHECKPOINT 1000   /* lines after which they are signed */
+#define LIMIT_AUDIT_SIGN_S 600 /* the longest that a line waits for its signature, while the key works */
+#define LIMIT_AUDIT_LAST_SIGN_MS 3000 /* the end waits for the last signature */
 #define LIMIT_AUDIT_FILE_BYTES 16777216
 #define LIMIT_PIN_BYTES 255
 #define LIMIT_API_KEY_BYTES 1024

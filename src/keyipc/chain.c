@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hex.h"
+#include "keyipc/chain_read.h"
 
 #define PREV ",\"prev\":\""
 #define HASH "\",\"hash\":\""
@@ -39,19 +40,22 @@ bool chain_append(struct buf *out, struct chain_head *head, const char *time, co
     return true;
 }
 
-/* Lower case only: a line has one spelling. */
-static bool read_hash(uint8_t out[static SHA256_BYTES], const char *hex)
+bool chain_hash(uint8_t out[static SHA256_BYTES], const char *text, size_t len, size_t *at)
 {
+    if (len - *at < HEX_CHARS) {
+        return false;
+    }
+    const char *hex = text + *at;
     for (size_t i = 0; i < HEX_CHARS; i++) {
         if ((hex[i] < '0' || hex[i] > '9') && (hex[i] < 'a' || hex[i] > 'f')) {
             return false;
         }
     }
+    *at += HEX_CHARS;
     return hex_decode(out, hex, HEX_CHARS);
 }
 
-/* What follows prefix at *at, moving past it. */
-static bool skip(const char *text, size_t len, size_t *at, const char *prefix)
+bool chain_skip(const char *text, size_t len, size_t *at, const char *prefix)
 {
     size_t n = strlen(prefix);
     if (len - *at < n || memcmp(text + *at, prefix, n) != 0) {
@@ -61,7 +65,7 @@ static bool skip(const char *text, size_t len, size_t *at, const char *prefix)
     return true;
 }
 
-static bool read_seq(uint64_t *out, const char *text, size_t len, size_t *at)
+bool chain_number(uint64_t *out, const char *text, size_t len, size_t *at)
 {
     size_t from = *at;
     uint64_t value = 0;
@@ -75,31 +79,30 @@ static bool read_seq(uint64_t *out, const char *text, size_t len, size_t *at)
 static bool read_head(struct chain_line *line, const char *text, size_t len)
 {
     size_t at = 0, name = 0;
-    if (!skip(text, len, &at, "{\"seq\":") || !read_seq(&line->seq, text, len, &at) ||
-        !skip(text, len, &at, ",\"time\":\"")) {
+    if (!chain_skip(text, len, &at, "{\"seq\":") || !chain_number(&line->seq, text, len, &at) ||
+        !chain_skip(text, len, &at, ",\"time\":\"")) {
         return false;
     }
     while (at < len && text[at] != '"' && text[at] != '\\') {
         at++;
     }
-    if (!skip(text, len, &at, "\",\"event\":\"")) {
+    if (!chain_skip(text, len, &at, "\",\"event\":\"")) {
         return false;
     }
     while (at < len && name < sizeof line->event - 1 &&
            ((text[at] >= 'a' && text[at] <= 'z') || text[at] == '_')) {
         line->event[name++] = text[at++];
     }
+    line->members = at + 1;
     return name > 0 && at < len && text[at] == '"';
 }
 
 static bool read_tail(struct chain_line *line, const char *tail)
 {
     size_t at = 0;
-    bool ok = skip(tail, TAIL_BYTES, &at, PREV) && read_hash(line->prev, tail + at);
-    at += HEX_CHARS;
-    ok = ok && skip(tail, TAIL_BYTES, &at, HASH) && read_hash(line->hash, tail + at);
-    at += HEX_CHARS;
-    return ok && skip(tail, TAIL_BYTES, &at, "\"}");
+    return chain_skip(tail, TAIL_BYTES, &at, PREV) && chain_hash(line->prev, tail, TAIL_BYTES, &at) &&
+           chain_skip(tail, TAIL_BYTES, &at, HASH) && chain_hash(line->hash, tail, TAIL_BYTES, &at) &&
+           chain_skip(tail, TAIL_BYTES, &at, "\"}");
 }
 
 bool chain_parse(struct chain_line *line, const char *text, size_t len, struct err *err)
@@ -114,6 +117,7 @@ bool chain_parse(struct chain_line *line, const char *text, size_t len, struct e
         memset(line, 0, sizeof *line);
         return err_set(err, ERR_INVALID, "it is no line of a custody log: changed or cut");
     }
+    line->members_len = len - TAIL_BYTES - line->members;
     size_t hashed = len - TAIL_BYTES + sizeof PREV - 1 + HEX_CHARS + 1;
     if (!hash_sha256(hash, text, hashed)) {
         return err_set(err, ERR_CRYPTO, "SHA-256 failed");

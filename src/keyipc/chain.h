@@ -25,6 +25,7 @@ struct chain_line {
     uint64_t seq;
     char event[CHAIN_EVENT_BYTES];
     uint8_t prev[SHA256_BYTES], hash[SHA256_BYTES];
+    size_t members, members_len; /* where in the text the event's own members are */
 };
 
 /* Appends the next line with its LF and moves *head. members: further JSON members, each begun by a comma; "" for none; they

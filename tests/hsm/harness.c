@@ -103,6 +103,36 @@ void kh_softhsm_token(struct kh *k, const char *label, const char *pin)
     assert_int_equal(run(init), 0);
 }
 
+void kh_softhsm_key(struct kh *k, const char *token, const char *pin, const char *type, const char *label,
+                    const char *id, const char *option)
+{
+    const char *const argv[] = {"pkcs11-tool",   "--module", HARNESS_SOFTHSM,
+                                "--token-label", token,      "--login",
+                                "--pin",         pin,        "--keypairgen",
+                                "--key-type",    type,       "--label",
+                                label,           "--id",     id,
+                                option,          NULL};
+    assert_int_equal(run(argv), 0);
+}
+
+int kh_shell(const char *command)
+{
+    const char *const argv[] = {"sh", "-c", command, NULL};
+    return run(argv);
+}
+
+size_t kh_softhsm_objects(struct kh *k, const char *token, const char *pin, const char *label)
+{
+    char command[512], wanted[128];
+    snprintf(command, sizeof command,
+             "pkcs11-tool --module " HARNESS_SOFTHSM " --token-label '%s' --login --pin %s --list-objects "
+             "2>/dev/null >'%s'",
+             token, pin, kh_path(k, "objects"));
+    assert_int_equal(kh_shell(command), 0);
+    snprintf(wanted, sizeof wanted, "label:      %s\n", label);
+    return kh_count(k, "objects", wanted);
+}
+
 void kh_prepare(struct kh *k, const char *module)
 {
     static char paths[64][128];

@@ -37,6 +37,13 @@ void kh_prepare(struct kh *k, const char *module);
 /* One more SoftHSM token; for the first one "softhsm" as module or kh_softhsm_folder makes the folder. */
 void kh_softhsm_folder(struct kh *k);
 void kh_softhsm_token(struct kh *k, const char *label, const char *pin);
+/* A command line of the shell: its exit code. */
+int kh_shell(const char *command);
+/* An operator's key in it, by pkcs11-tool: type as that names it, id in hex; further options are its own, NULL none. */
+void kh_softhsm_key(struct kh *k, const char *token, const char *pin, const char *type, const char *label,
+                    const char *id, const char *option);
+/* Its objects with that label, seen by pkcs11-tool. */
+size_t kh_softhsm_objects(struct kh *k, const char *token, const char *pin, const char *label);
 void kh_arg(struct kh *k, const char *name, const char *value);
 void kh_env(struct kh *k, const char *name, const char *value);
 /* Starts under supervision and waits for the report. True when it is ready. */

@@ -54,6 +54,23 @@ static CK_RV value(void)
         return fails && rv == CKR_OK ? value() : rv;                                                         \
     }
 
+LAYER(C_SignInit, (CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE key), s, m, key)
+LAYER(C_Sign,
+      (CK_SESSION_HANDLE s, unsigned char *data, CK_ULONG len, unsigned char *signature,
+       CK_ULONG *signature_len),
+      s, data, len, signature, signature_len)
+
+#define PUT(name) list->name = nth_##name
+
+/* The mocks of our own do not sign. */
+static void put_signing(CK_FUNCTION_LIST *list)
+{
+    if (inner.C_Sign != NULL) {
+        PUT(C_SignInit);
+        PUT(C_Sign);
+    }
+}
+
 LAYER(C_Initialize, (void *args), args)
 LAYER(C_Finalize, (void *args), args)
 LAYER(C_GetInfo, (CK_INFO * info), info)
@@ -83,8 +100,6 @@ LAYER(C_FindObjects, (CK_SESSION_HANDLE s, CK_OBJECT_HANDLE *o, CK_ULONG max, CK
 LAYER(C_FindObjectsFinal, (CK_SESSION_HANDLE s), s)
 LAYER(C_GenerateRandom, (CK_SESSION_HANDLE s, unsigned char *data, CK_ULONG len), s, data, len)
 
-#define PUT(name) list->name = nth_##name
-
 void mock_nth_layer(CK_FUNCTION_LIST *list)
 {
     inner = *list;
@@ -108,4 +123,5 @@ void mock_nth_layer(CK_FUNCTION_LIST *list)
     PUT(C_FindObjects);
     PUT(C_FindObjectsFinal);
     PUT(C_GenerateRandom);
+    put_signing(list);
 }

@@ -1,5 +1,7 @@
 /* The real SoftHSM2, whose tokens can be pulled out while it works: one is gone as long as there is a file MOCK_GONE.LABEL or
- * MOCK_GONE.SERIAL. MOCK_DERIVE_MS is how long each derivation takes at least. */
+ * MOCK_GONE.SERIAL. With MOCK_GONE.signing its keys do not sign, with MOCK_GONE.signing-hangs C_Sign does not return, with
+ * MOCK_GONE.signing-wrong it lies, with MOCK_GONE.may-sign CKA_SIGN is false, with MOCK_GONE.secrecy
+ * the values of keys that sign can be read. MOCK_DERIVE_MS is how long each derivation takes at least. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -124,6 +126,41 @@ static CK_RV derive(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJEC
                                  : real->C_DeriveKey(session, mechanism, base, tmpl, count, derived);
 }
 
+static bool is(const char *name)
+{
+    return !there(name, strlen(name));
+}
+
+static CK_RV sign(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len, unsigned char *signature,
+                  CK_ULONG *signature_len)
+{
+    while (is("signing-hangs")) {
+        pause();
+    }
+    CK_RV rv = real->C_Sign(session, data, len, signature, signature_len);
+    if (rv == CKR_OK && is("signing-wrong")) {
+        signature[5] ^= 1;
+    }
+    return session_gone(session) ? CKR_DEVICE_REMOVED : is("signing") ? CKR_DEVICE_ERROR : rv;
+}
+
+static CK_RV attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *tmpl,
+                        CK_ULONG count)
+{
+    CK_BBOOL signs = CK_FALSE;
+    CK_ATTRIBUTE may_sign = {CKA_SIGN, &signs, sizeof signs};
+    CK_RV rv = real->C_GetAttributeValue(session, object, tmpl, count);
+    if (rv == CKR_OK && tmpl->type == CKA_SIGN && is("may-sign")) {
+        *(CK_BBOOL *)tmpl->pValue = CK_FALSE;
+    }
+    if (tmpl->type == CKA_VALUE && is("secrecy") &&
+        real->C_GetAttributeValue(session, object, &may_sign, 1) == CKR_OK && signs) {
+        tmpl->ulValueLen = 32;
+        rv = CKR_OK;
+    }
+    return rv;
+}
+
 static CK_RV random_bytes(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len)
 {
     return session_gone(session) ? CKR_DEVICE_REMOVED : real->C_GenerateRandom(session, data, len);
@@ -158,4 +195,6 @@ void mock_override(CK_FUNCTION_LIST *list)
     list->C_GenerateRandom = random_bytes;
     list->C_DestroyObject = destroy;
     list->C_Login = login;
+    list->C_Sign = sign;
+    list->C_GetAttributeValue = attributes;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/audit_verify.h"
+#include "custody/verify.h"
 #include "fault.h"
 
 #define LINES 12
@@ -18,6 +18,7 @@
 static char folder[64], paths[FILES][96], said[8192];
 static char texts[LINES][512];
 static struct chain_head heads[LINES];
+static const struct custody_wanted nothing;
 
 static void put(int file, const char *text)
 {
@@ -70,21 +71,22 @@ static int end(void **state)
 }
 
 /* All files, the last first. */
-static struct audit_result run(const uint8_t *wanted)
+static struct custody_result run(const uint8_t *wanted)
 {
     const char *const names[FILES] = {paths[2], paths[0], paths[1]};
-    struct audit_result result;
+    struct custody_result result;
+    const struct custody_wanted w = {.head = wanted};
     struct err err = {0};
     memset(said, 0, sizeof said);
     FILE *out = fmemopen(said, sizeof said - 1, "w");
-    if (!audit_verify(&result, names, FILES, wanted, out, &err)) {
+    if (!custody_verify(&result, names, FILES, &w, out, &err)) {
         fail_msg("%s", err.message);
     }
     fclose(out);
     return result;
 }
 
-static void expect(struct audit_result result, int findings, int file, int line, const char *words)
+static void expect(struct custody_result result, int findings, int file, int line, const char *words)
 {
     char at[160];
     snprintf(at, sizeof at, "%s:%d: ", paths[file], line);
@@ -97,7 +99,7 @@ static void expect(struct audit_result result, int findings, int file, int line,
 
 static void test_good(void **state)
 {
-    struct audit_result r = run(NULL);
+    struct custody_result r = run(NULL);
     assert_string_equal(said, "");
     assert_int_equal(r.check.findings, 0);
     assert_int_equal(r.check.lines, LINES);
@@ -144,7 +146,7 @@ static void test_cut(void **state)
     char cut[512];
     snprintf(cut, sizeof cut, "%.*s", (int)strlen(texts[8]) - 9, texts[8]);
     put(2, cut);
-    struct audit_result r = run(NULL);
+    struct custody_result r = run(NULL);
     expect(r, 1, 2, 1, "the last line is cut: a keyholder that died");
     assert_true(r.torn);
     snprintf(cut, sizeof cut, "%.*s", (int)strlen(texts[8]) - 1, texts[8]); /* but its LF */
@@ -160,7 +162,7 @@ static void test_junk(void **state)
     static char junk[3 * CHAIN_LINE_BYTES_MAX];
     memset(junk, 'x', sizeof junk - 1);
     put(0, junk);
-    struct audit_result r = run(NULL);
+    struct custody_result r = run(NULL);
     assert_true(r.check.findings > 0);
     for (int i = 0; i < FILES; i++) {
         put(i, "");
@@ -168,18 +170,18 @@ static void test_junk(void **state)
     assert_int_equal(run(NULL).check.lines, 0);
     const char *none[] = {"/no/such/file"};
     struct err err = {0};
-    assert_false(audit_verify(&r, none, 1, NULL, stdout, &err));
+    assert_false(custody_verify(&r, none, 1, &nothing, stdout, &err));
     assert_int_equal(err.kind, ERR_IO);
 }
 
 static void test_no_memory(void **state)
 {
     const char *const names[FILES] = {paths[2], paths[0], paths[1]};
-    struct audit_result r;
+    struct custody_result r;
     for (size_t n = 1;; n++) {
         struct err err = {0};
         fault_alloc_at(n);
-        bool ok = audit_verify(&r, names, FILES, NULL, stdout, &err);
+        bool ok = custody_verify(&r, names, FILES, &nothing, stdout, &err);
         if (!fault_alloc_hit()) {
             assert_true(ok && n > 2);
             break;

@@ -1,4 +1,4 @@
-#include "app/audit_verify.h"
+#include "custody/verify.h"
 
 #include <errno.h>
 #include <string.h>
@@ -77,30 +77,57 @@ static void sort(struct place *places, size_t count)
     }
 }
 
-static void note(struct audit_result *result, const struct chain_line *line, const uint8_t *wanted)
+static void note(struct custody_result *result, const struct chain_line *line, const uint8_t *wanted)
 {
     result->gaps += strcmp(line->event, "gap") == 0 || strcmp(line->event, "torn") == 0;
+    result->stopped =
+        strcmp(line->event, "stop") == 0 || (result->stopped && strcmp(line->event, CHECKPOINT_EVENT) == 0);
     if (wanted != NULL && !result->head_found && memcmp(line->hash, wanted, sizeof line->hash) == 0) {
         result->head_found = true;
         result->head_seq = line->seq;
     }
 }
 
-static bool judge_file(struct audit_result *result, struct reader *r, const char *path, bool is_last,
+struct place_in {
+    const char *path;
+    unsigned long long number;
+    FILE *out;
+};
+
+/* Whether the line is right, and right in its place. */
+static bool judge_line(struct custody_result *result, const struct reader *r, const struct place_in *at,
+                       const uint8_t *wanted, struct err *why)
+{
+    struct chain_line line;
+    uint64_t gap_from, gap_to;
+    bool good = chain_check_line(&result->check, &line, r->text, r->len, why);
+    if (good) {
+        note(result, &line, wanted);
+    }
+    if (!signed_line(&result->sealed, &line, r->text, good, &gap_from, &gap_to, why)) {
+        result->check.findings++;
+        return false;
+    }
+    if (gap_from != 0) {
+        fprintf(at->out,
+                "note: %s:%llu: lines %llu to %llu were signed only as this start found them (the one before "
+                "had crashed, or had no key): what was done to them before cannot be excluded\n",
+                at->path, at->number, (unsigned long long)gap_from, (unsigned long long)gap_to);
+    }
+    return good;
+}
+
+static bool judge_file(struct custody_result *result, struct reader *r, const char *path, bool is_last,
                        const uint8_t *wanted, FILE *out, struct err *err)
 {
-    uint64_t number = 0;
+    struct place_in at = {path, 0, out};
     if (!open_file(r, path, err)) {
         return false;
     }
     while (next_line(r)) {
-        struct chain_line line;
         struct err why = {0};
-        number++;
-        bool good = chain_check_line(&result->check, &line, r->text, r->len, &why);
-        if (good) {
-            note(result, &line, wanted);
-        }
+        at.number++;
+        bool good = judge_line(result, r, &at, wanted, &why);
         if (!r->ended) {
             result->torn = is_last;
             result->check.findings += good;
@@ -108,14 +135,14 @@ static bool judge_file(struct audit_result *result, struct reader *r, const char
                     is_last ? ": a keyholder that died while it wrote leaves one, and so does who cuts" : "");
         }
         if (!good || !r->ended) {
-            fprintf(out, "%s:%llu: %s\n", path, (unsigned long long)number, why.message);
+            fprintf(out, "%s:%llu: %s\n", path, at.number, why.message);
         }
     }
     return close_file(r, path, err);
 }
 
-bool audit_verify(struct audit_result *result, const char *const *paths, size_t count, const uint8_t *wanted,
-                  FILE *out, struct err *err)
+bool custody_verify(struct custody_result *result, const char *const *paths, size_t count,
+                    const struct custody_wanted *wanted, FILE *out, struct err *err)
 {
     memset(result, 0, sizeof *result);
     if (count > FILES_MAX) {
@@ -127,6 +154,7 @@ bool audit_verify(struct audit_result *result, const char *const *paths, size_t 
     if (!ok) {
         err_set(err, ERR_MEMORY, "no memory");
     }
+    ok = ok && signed_begin(&result->sealed, wanted->keys, wanted->key_count, err);
     for (size_t i = 0; ok && i < count; i++) {
         places[i].path = paths[i];
         ok = find_first(r, &places[i], err);
@@ -135,8 +163,9 @@ bool audit_verify(struct audit_result *result, const char *const *paths, size_t 
         sort(places, count);
     }
     for (size_t i = 0; ok && i < count; i++) {
-        ok = judge_file(result, r, places[i].path, i + 1 == count, wanted, out, err);
+        ok = judge_file(result, r, places[i].path, i + 1 == count, wanted->head, out, err);
     }
+    signed_end(&result->sealed);
     mem_free(places);
     mem_free(r);
     return ok;
