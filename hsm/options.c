@@ -141,7 +141,7 @@ static bool set_max_keys(struct options *o, const char *value, struct err *err)
     return true;
 }
 
-/* Promised names: who sets one must not believe that it works. */
+/* A promised name: who sets it must not believe that it works. */
 static bool set_unavailable(struct options *o, const char *value, struct err *err)
 {
     return bad(err, "not available in this version; leave it out");
@@ -230,7 +230,8 @@ static const struct row {
      options_audit_sync},
     {"audit-size", "token", "BYTES", "a file past it is renamed (16777216)", options_audit_size},
     {"audit-key", "token", "URI", "not available yet", set_unavailable},
-    {"token-network", "token", "HOST:PORT", "not available yet", set_unavailable},
+    {"token-network", "token", "HOST:PORT", "where the module may connect to; repeatable (no network)",
+     options_token_network},
     {"state-dir", "server", "DIR",
      "instance id and refused-PIN marker (STATE_DIRECTORY, else ~/.local/state/e2ee-hsm-proxy)",
      set_state_dir},
@@ -362,6 +363,7 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
     bool given[ROWS] = {false};
     *o = (struct options){
         .server = {.channel = -1,
+                   .listener = -1,
                    .custody = KEYIPC_CUSTODY_TOKEN,
                    .signals = -1,
                    .max_key_age_s = MAX_KEY_AGE_S,

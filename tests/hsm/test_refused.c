@@ -176,7 +176,7 @@ static void test_working_folder(void **state)
 /* An option that does nothing yet is refused, on the command line and in the file. */
 static void test_not_available(void **state)
 {
-    static const char *const names[] = {"--audit-key", "--token-network"};
+    static const char *const names[] = {"--audit-key"};
     for (size_t i = 0; i < 2 * (sizeof names / sizeof *names); i++) {
         struct kh k;
         kh_prepare(&k, "plain");
