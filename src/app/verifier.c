@@ -142,6 +142,11 @@ void verifier_abort(struct verifier *v)
     }
 }
 
+const char *verifier_folder(const struct verifier *v)
+{
+    return seen_folder(v->seen);
+}
+
 void verifier_announce(struct verifier *v)
 {
     static const char *const pins[] = {

@@ -18,6 +18,8 @@ struct seen;
  * folders are made (0700) where missing. ERR_CONFIG, ERR_IO: without them no pin and no floor would hold. */
 struct seen *seen_open(const char *wanted, const struct attest_root *root, struct err *err) MUST_CHECK;
 void seen_close(struct seen *seen);
+/* Its own folder; lives as long as seen. */
+const char *seen_folder(const struct seen *seen);
 
 /* The lowest numbers still acceptable for collateral of key. The evaluation number of a numbered set is the policy's to
  * judge: it has no floor and raises none. ERR_IO for a file that is damaged: it is never taken for
