@@ -35,8 +35,7 @@ bool instance_state_dir(char *path, size_t cap, const char *wanted, struct err *
     return (n > 0 && (size_t)n < cap) || err_set(err, ERR_CONFIG, "the path of the state folder is too long");
 }
 
-/* mkdir -p with mode 0700. */
-static bool make_folder(const char *path, struct err *err)
+bool instance_make_dir(const char *path, struct err *err)
 {
     char part[PATH_MAX];
     size_t len = strlen(path);
@@ -91,7 +90,7 @@ static int open_locked(const char *path, bool create)
 bool instance_take(struct instance *out, const char *state_dir, struct err *err)
 {
     *out = (struct instance){.lock = -1};
-    if (!make_folder(state_dir, err)) {
+    if (!instance_make_dir(state_dir, err)) {
         return false;
     }
     for (int i = 0; i < INSTANCE_MAX; i++) {

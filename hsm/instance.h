@@ -26,6 +26,8 @@ struct instance {
     size_t spare_len;
 };
 
+/* mkdir -p with mode 0700. */
+bool instance_make_dir(const char *path, struct err *err) MUST_CHECK;
 /* Takes a free instance in state_dir, which is made (0700) when missing. ERR_IO, or ERR_BUSY when all are taken. */
 bool instance_take(struct instance *out, const char *state_dir, struct err *err) MUST_CHECK;
 /* Lets go of the dead instances: only out->label may be swept from then on. */

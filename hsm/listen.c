@@ -72,9 +72,8 @@ int listen_open(const struct server_options *options, struct err *err)
     }
     ok = ok && remove_stale(probe, &address, err);
     /* The umask of process_harden (077) makes it 0600 from its first moment. */
-    if (ok &&
-        (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, BACKLOG) != 0)) {
-        ok = err_errno(err, ERR_IO, errno, "cannot listen on %s", options->socket_path);
+    if (ok && bind(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        ok = err_errno(err, ERR_IO, errno, "cannot make the socket %s", options->socket_path);
     }
     ok = ok && set_access(options, err);
     if (probe >= 0) {
@@ -86,6 +85,11 @@ int listen_open(const struct server_options *options, struct err *err)
     }
     forked_close(fd);
     return fd;
+}
+
+bool listen_begin(int fd, struct err *err)
+{
+    return fd < 0 || listen(fd, BACKLOG) == 0 || err_errno(err, ERR_IO, errno, "cannot listen on --socket");
 }
 
 void listen_close(const struct server_options *options, int fd)

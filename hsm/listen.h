@@ -4,9 +4,11 @@
 
 #include "hsm/server.h"
 
-/* Listens on options->socket_path: mode 0600; 0660 with the first --allow-gid as group; 0666 with another --allow-uid (SO_PEERCRED
- * decides in each case). A stale socket is replaced, a living one is ERR_CONFIG. -1 on failure. */
+/* The socket options->socket_path: mode 0600; 0660 with the first --allow-gid as group; 0666 with another --allow-uid (SO_PEERCRED
+ * decides in each case). A stale socket is replaced, a living one is ERR_CONFIG. -1 on failure. Connections are refused until
+ * listen_begin: it is made before the sandbox, and used when the token is there. */
 int listen_open(const struct server_options *options, struct err *err) MUST_CHECK;
+bool listen_begin(int fd, struct err *err) MUST_CHECK; /* -1 is fine */
 void listen_close(const struct server_options *options, int fd);
 /* The next connection from an allowed peer; -1 when there is none now. Others are refused with a log line. */
 int listen_accept(const struct server_options *options, int fd);

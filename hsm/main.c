@@ -17,6 +17,8 @@
 #include "hsm/audit_sign.h"
 #include "hsm/check.h"
 #include "hsm/forked.h"
+#include "hsm/listen.h"
+#include "hsm/profile.h"
 #include "hsm/record.h"
 #include "hsm/selftest.h"
 #include "hsm/signer.h"
@@ -124,9 +126,23 @@ static enum keyipc_exit report_failure(const struct options *o, const struct err
     }
 }
 
+/* The socket is made here: afterwards nobody in this process makes one, unless its module needs to. The watchdog's thread
+ * comes last: a sandbox holds for the threads that its thread starts. */
+static bool enter_sandbox(struct options *o, const char *state_dir, struct err *err)
+{
+    if (o->server.socket_path != NULL && (o->server.listener = listen_open(&o->server, err)) < 0) {
+        return false;
+    }
+    if (!profile_enter(o, state_dir, err) || !watchdog_start(o->token_timeout_s, record_hang, err)) {
+        listen_close(&o->server, o->server.listener);
+        return false;
+    }
+    return true;
+}
+
 static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *err)
 {
-    if (!instance_state_dir(state_dir, cap, o->token.state_dir, err)) {
+    if (!instance_state_dir(state_dir, cap, o->token.state_dir, err) || !instance_make_dir(state_dir, err)) {
         return false;
     }
     o->token.state_dir = state_dir;
@@ -136,7 +152,7 @@ static bool prepare(struct options *o, char *state_dir, size_t cap, struct err *
     }
     forked_close(o->server.channel);
     return forked_init(err) && take_signals(o, err) && secret_heap_init(err) &&
-           watchdog_start(o->token_timeout_s, record_hang, err);
+           enter_sandbox(o, state_dir, err);
 }
 
 /* Before the first sweep. */
@@ -191,8 +207,11 @@ static bool serve(struct options *o, struct err *err)
         record_start(o, &instance);
     }
     ok = ok && selftest_vector(err) && units_open(units, &count, &o->token, &instance, err) &&
-         start_signing(&signer, o, units, err) &&
-         server_run(&o->server, units, count, o->threads, report_ready, err);
+         start_signing(&signer, o, units, err);
+    if (!ok) {
+        listen_close(&o->server, o->server.listener);
+    }
+    ok = ok && server_run(&o->server, units, count, o->threads, report_ready, err);
     units_empty(units, count);
     audit_event("stop", ",\"why\":%s", ok ? "\"asked to\"" : audit_quote(&why, err->message));
     stop_signing(&signer); /* as long as the login is there that it may need */

@@ -141,12 +141,6 @@ static bool set_max_keys(struct options *o, const char *value, struct err *err)
     return true;
 }
 
-/* Promised names: who sets one must not believe that it works. */
-static bool set_unavailable(struct options *o, const char *value, struct err *err)
-{
-    return bad(err, "not available in this version; leave it out");
-}
-
 static bool set_allow_uid(struct options *o, const char *value, struct err *err)
 {
     uint64_t n;
@@ -233,7 +227,8 @@ static const struct row {
      "your own key in a token, which signs checkpoints of the custody log (none)", options_audit_key},
     {"audit-checkpoint", "token", "LINES", "lines after which one is signed (1000)",
      options_audit_checkpoint},
-    {"token-network", "token", "HOST:PORT", "not available yet", set_unavailable},
+    {"token-network", "token", "HOST:PORT", "where the module may connect to; repeatable (no network)",
+     options_token_network},
     {"state-dir", "server", "DIR",
      "instance id and refused-PIN marker (STATE_DIRECTORY, else ~/.local/state/e2ee-hsm-proxy)",
      set_state_dir},
@@ -369,6 +364,7 @@ bool options_read(struct options *o, int argc, char **argv, struct err *err)
     bool given[ROWS] = {false};
     *o = (struct options){
         .server = {.channel = -1,
+                   .listener = -1,
                    .custody = KEYIPC_CUSTODY_TOKEN,
                    .signals = -1,
                    .max_key_age_s = MAX_KEY_AGE_S,

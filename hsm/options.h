@@ -3,6 +3,7 @@
 #define E2EE_HSM_OPTIONS_H
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "hsm/audit.h"
 #include "hsm/server.h"
 #include "hsm/token.h"
@@ -24,6 +25,8 @@ struct options {
     bool log_json;
     const char *module_env[OPTIONS_MODULE_ENV_MAX]; /* further variables that the module may see */
     size_t module_env_count;
+    uint16_t network_ports[SANDBOX_PORTS_MAX]; /* of --token-network */
+    size_t network_count;
 };
 
 /* Reads argv, and behind it the file (--config, else E2EE_PROXY_CONFIG, else the system's if there; none of the
@@ -41,6 +44,8 @@ bool options_audit_sync(struct options *o, const char *value, struct err *err) M
 bool options_audit_key(struct options *o, const char *value, struct err *err) MUST_CHECK;
 bool options_audit_checkpoint(struct options *o, const char *value, struct err *err) MUST_CHECK;
 bool options_audit_size(struct options *o, const char *value, struct err *err) MUST_CHECK;
+/* Of hsm/options_network.c. */
+bool options_token_network(struct options *o, const char *value, struct err *err) MUST_CHECK;
 /* An absolute path into *slot, which lives as long as the process: the keyholder leaves the working folder. */
 bool options_path(const char **slot, const char *value, struct err *err) MUST_CHECK;
 

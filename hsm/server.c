@@ -198,17 +198,16 @@ static void stop_pools(struct server *s)
 bool server_run(const struct server_options *options, struct unit *units, size_t unit_count, unsigned threads,
                 void (*ready)(const struct server_options *), struct err *err)
 {
-    struct server s = {.options = options, .units = units, .unit_count = unit_count, .listener = -1};
+    struct server s = {
+        .options = options, .units = units, .unit_count = unit_count, .listener = options->listener};
     bool ok = false;
     client_table_init(&s.clients, options->max_keys);
     s.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s.wake_fd < 0) {
+        listen_close(options, s.listener);
         return err_errno(err, ERR_IO, errno, "cannot make an eventfd");
     }
-    if (options->socket_path != NULL && (s.listener = listen_open(options, err)) < 0) {
-        goto out;
-    }
-    if (!start_pools(&s, threads, err)) {
+    if (!listen_begin(s.listener, err) || !start_pools(&s, threads, err)) {
         goto out;
     }
     ready(options);

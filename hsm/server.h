@@ -10,6 +10,7 @@
 
 struct server_options {
     const char *socket_path; /* NULL: none */
+    int listener;            /* listen_open's; -1: none */
     int channel;             /* the supervisor's descriptor (keyipc/start.h), -1: none */
     uint8_t custody;         /* enum keyipc_custody: the weakest that a client may have */
     int signals;             /* signalfd with SIGTERM, SIGINT and SIGHUP */
@@ -23,7 +24,7 @@ struct server_options {
 };
 
 /* Serves until a signal or the end of the channel. Starts the units' pools and has stopped them when it returns; keys
- * are then still in their sets. ready() is called once connections are accepted. */
+ * are then still in their sets; the listener is closed. ready() is called once connections are accepted. */
 bool server_run(const struct server_options *options, struct unit *units, size_t unit_count, unsigned threads,
                 void (*ready)(const struct server_options *), struct err *err) MUST_CHECK;
 

@@ -224,23 +224,29 @@ static bool choose(struct token *t, struct module_token *tokens, size_t count, s
     return true;
 }
 
+const char *token_module_path(const struct token_options *options, const struct uri *uri)
+{
+    const char *path = options->module_path;
+    if (path == NULL && uri != NULL) {
+        path = uri_module_path(uri);
+    }
+    return path != NULL ? path : DEFAULT_MODULE;
+}
+
 bool token_load(struct token *t, const struct token_options *options, size_t index,
                 const struct instance *instance, struct err *err)
 {
-    const char *uri = index < options->uri_count ? options->uris[index] : NULL, *path = options->module_path;
+    const char *uri = index < options->uri_count ? options->uris[index] : NULL;
     *t = (struct token){.session = CK_INVALID_HANDLE, .max_sessions = 1, .instance = instance};
     if (uri != NULL && (t->uri = uri_parse(uri, err)) == NULL) {
         return false;
-    }
-    if (path == NULL && t->uri != NULL) {
-        path = uri_module_path(t->uri);
     }
     t->pin.file = t->uri != NULL ? uri_pin_file(t->uri) : NULL;
     if (t->pin.file == NULL) {
         t->pin.file = options->pin_file;
     }
     t->pin.state_dir = options->state_dir;
-    t->module = module_load(path != NULL ? path : DEFAULT_MODULE, err);
+    t->module = module_load(token_module_path(options, t->uri), err);
     if (t->module == NULL) {
         token_close(t);
     }

@@ -41,6 +41,9 @@ struct token {
     const struct instance *instance; /* the process's */
 };
 
+/* The module of the token that uri names (NULL: none is named). */
+const char *token_module_path(const struct token_options *options, const struct uri *uri);
+
 /* Loads the module. *t is the caller's memory; instance and the options' texts must outlive it. ERR_CONFIG, ERR_TOKEN
  * (C_Initialize), and then nothing is to be closed. index: of the URIs. */
 bool token_load(struct token *t, const struct token_options *options, size_t index,

@@ -36,6 +36,7 @@ struct config {
     struct config_list token;
     char *pin_file, *keyholder_socket, *custody, *audit_log, *audit_full, *audit_key;
     struct config_list token_network, module_env;
+    struct config_list hide; /* internal: what the supervisor knows of the token's files */
     /* [session] */
     uint64_t rotate; /* seconds */
     /* [attestation] */

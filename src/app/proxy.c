@@ -18,6 +18,7 @@
 #include "app/app.h"
 #include "app/metrics.h"
 #include "app/models.h"
+#include "app/proxy_sandbox.h"
 #include "app/reload.h"
 #include "app/supervisor.h"
 #include "app/verifier.h"
@@ -123,10 +124,14 @@ static bool make_sessions(struct app *app, struct err *err)
                                              .new_shared = new_replay,
                                              .free_shared = free_replay,
                                              .on_handshake = on_handshake};
-    app->verifier = verifier_new(app->config, app->upstream, err);
-    app->sessions =
-        app->verifier != NULL && verifier_start(app->verifier, err) ? sessions_new(&options, err) : NULL;
+    app->sessions = verifier_start(app->verifier, err) ? sessions_new(&options, err) : NULL;
     return app->sessions != NULL;
+}
+
+static bool make_verifier(struct app *app, struct err *err)
+{
+    app->verifier = verifier_new(app->config, app->upstream, err);
+    return app->verifier != NULL;
 }
 
 /* As many connections as descriptors allow, after raising their soft limit to the hard one. Each may need one to
@@ -328,6 +333,12 @@ static int block_signals(struct err *err)
     return fd;
 }
 
+static bool enter_sandbox(struct app *app, struct err *err)
+{
+    return proxy_sandbox_enter(app->config, verifier_folder(app->verifier), verifier_quota_file(app->verifier), err);
+}
+
+
 int proxy_run(const struct config *config)
 {
     static struct app app;
@@ -339,8 +350,10 @@ int proxy_run(const struct config *config)
         err_set(&err, ERR_INTERNAL, "libevent without threads");
     }
     int signals = block_signals(&err);
-    bool ok = err.kind == ERR_NONE && make_upstream(&app, supervised, &err) &&
-              make_keyholder(&app, supervised, &err) && make_sessions(&app, &err) && make_http(&app, &err) &&
+    /* The sandbox after what is read or made once, before the first thread and the first foreign byte. */
+    bool ok = err.kind == ERR_NONE && make_upstream(&app, supervised, &err) && make_verifier(&app, &err) &&
+              make_http(&app, &err) && enter_sandbox(&app, &err) &&
+              make_keyholder(&app, supervised, &err) && make_sessions(&app, &err) &&
               start_workers(&app, &err);
     report_start(&app, supervised, ok ? NULL : &err);
     if (ok) {

@@ -12,6 +12,7 @@
 #include "app/worker_count.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "keyholder/link.h"
 
 bool supervisor_start_keyholder(struct supervisor *s, struct err *err)
@@ -34,10 +35,19 @@ bool supervisor_start_keyholder(struct supervisor *s, struct err *err)
     return true;
 }
 
+/* SoftHSM's configuration is named by the environment, of which the proxy gets nothing that is the module's. */
+static void hide_tokens(struct spawn_args *args, char tokens[static PATH_MAX])
+{
+    char conf[PATH_MAX];
+    sandbox_softhsm_conf(conf, sizeof conf);
+    sandbox_softhsm_tokens(tokens, PATH_MAX, conf);
+    spawn_option(args, "--hide", tokens);
+}
+
 bool supervisor_start_proxy(struct supervisor *s, struct err *err)
 {
     int channel[2], start[2];
-    char path[PATH_MAX], fd_text[16];
+    char path[PATH_MAX], tokens[PATH_MAX], fd_text[16];
     struct spawn_args args = {.count = 0};
     if (!spawn_sibling(path, sizeof path, "e2ee-hsm-proxy", err)) {
         return false;
@@ -54,6 +64,7 @@ bool supervisor_start_proxy(struct supervisor *s, struct err *err)
     spawn_arg(&args, path);
     spawn_arg(&args, "serve");
     spawn_option(&args, "--supervised-fd", fd_text);
+    hide_tokens(&args, tokens);
     for (int i = 1; i < s->argc; i++) {
         spawn_arg(&args, s->argv[i]);
     }

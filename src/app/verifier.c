@@ -157,6 +157,16 @@ void verifier_abort(struct verifier *v)
     }
 }
 
+const char *verifier_quota_file(const struct verifier *v)
+{
+    return quota_path(v->quota);
+}
+
+const char *verifier_folder(const struct verifier *v)
+{
+    return seen_folder(v->seen);
+}
+
 void verifier_announce(struct verifier *v)
 {
     static const char *const pins[] = {

@@ -32,6 +32,10 @@ void verifier_free(struct verifier *v);
 void verifier_abort(struct verifier *v);
 /* Starts a thread that renews cached collateral at half its life, also when no session asks for it: for `serve`. */
 bool verifier_start(struct verifier *v, struct err *err) MUST_CHECK;
+/* Where it writes pins and collateral. */
+const char *verifier_folder(const struct verifier *v);
+/* The file beside it that counts attestations, which exists. */
+const char *verifier_quota_file(const struct verifier *v);
 /* One line for the log at start: root, collateral, pins. */
 void verifier_announce(struct verifier *v);
 /* Reads the policy file again. *changed: it decides something else than before, or somebody changed the stored pins, so

@@ -44,8 +44,11 @@ void sandbox_read(struct sandbox *s, const char *path);
 void sandbox_write(struct sandbox *s, const char *path);
 void sandbox_hide(struct sandbox *s, const char *path);
 /* A file that somebody may replace while we run: its folder is allowed, for a rule belongs to the file and not to its
- * name. Where the folder is wide (/, /tmp, $HOME) the file alone. */
+ * name; where it is a link, the folders of both. Where a folder is wide (/, /tmp, $HOME and their like) the file alone. */
 void sandbox_read_beside(struct sandbox *s, const char *file);
+/* Whether another file that takes file's place (a link: its target's) later can be read too: not in a wide folder, nor in
+ * one that something hidden lies below. */
+bool sandbox_follows(const struct sandbox *s, const char *file) MUST_CHECK;
 /* What libc, OpenSSL and dlopen read: /usr, /lib, /etc, the process's own /proc, the CPUs, random devices. */
 void sandbox_read_system(struct sandbox *s);
 
@@ -54,14 +57,14 @@ void sandbox_softhsm_conf(char *out, size_t cap);
 /* The folder of its tokens by that file. */
 void sandbox_softhsm_tokens(char *out, size_t cap, const char *conf);
 
-/* From now on, for this thread and all later ones (the seccomp filter: for all there are). Refused calls get EPERM
+/* From now on, for this thread and those that it starts (the seccomp filter: for all there are): to be called before there are others. Refused calls get EPERM
  * (EACCES from Landlock), calls newer than the list ENOSYS or EPERM; nothing is killed. Paths that do not exist are
  * left out. Not to be undone. Fails (ERR_IO, ERR_MEMORY, ERR_CONFIG) only where the kernel has the means and they
  * could not be used: the process must not go on then. */
 bool sandbox_enter(const struct sandbox *s, struct sandbox_result *result, struct err *err) MUST_CHECK;
 
-/* After sandbox_enter with unix_sockets, once the last socket is made: no more of them, and no connections. */
-bool sandbox_end_sockets(struct err *err) MUST_CHECK;
+/* Logs what holds, and warns of what does not. profile: whose sandbox it is, in a few words. */
+void sandbox_announce(const struct sandbox_result *result, const char *profile);
 
 /* Landlock's ABI on this kernel; 0: none. */
 int sandbox_landlock_abi(void);

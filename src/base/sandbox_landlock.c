@@ -48,7 +48,7 @@ struct port_rule {
 struct builder {
     int fd;
     uint64_t fs;
-    char hidden[SANDBOX_PATHS_MAX][PATH_MAX]; /* resolved; "" when there is no such file */
+    char hidden[SANDBOX_PATHS_MAX][PATH_MAX]; /* resolved; "" when there is no such folder */
     size_t hidden_count;
     struct err *err;
 };
@@ -143,13 +143,30 @@ static bool allow_ports(struct builder *b, const struct sandbox *s)
     return true;
 }
 
+/* A file that is not there yet is hidden by its folder and name. */
+static void resolve_hidden(char out[static PATH_MAX], const char *path)
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (realpath(path, out) != NULL) {
+        return;
+    }
+    *out = '\0';
+    if (slash == NULL || slash - path >= PATH_MAX) {
+        return;
+    }
+    snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    if (realpath(folder, real) == NULL ||
+        snprintf(out, PATH_MAX, "%s%s", strcmp(real, "/") == 0 ? "" : real, slash) >= PATH_MAX) {
+        *out = '\0';
+    }
+}
+
 static bool fill(struct builder *b, const struct sandbox *s, bool net)
 {
     b->hidden_count = s->hidden_count;
     for (size_t i = 0; i < s->hidden_count; i++) {
-        if (realpath(s->hidden[i], b->hidden[i]) == NULL) {
-            b->hidden[i][0] = '\0';
-        }
+        resolve_hidden(b->hidden[i], s->hidden[i]);
     }
     return (s->any_file || (allow_list(b, s->read, s->read_count, FS_READ_FILE | FS_READ_DIR) &&
                             allow_list(b, s->write, s->write_count, b->fs & ~FS_EXECUTE))) &&

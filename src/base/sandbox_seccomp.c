@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static const char *const allowed[] = {
     /* descriptors */
@@ -147,7 +148,6 @@ static const char *const allowed[] = {
     "sched_get_priority_min",
     "getpriority",
     "getcpu",
-    "tgkill",
     "arch_prctl",
     "getrlimit",
     "setrlimit",
@@ -220,6 +220,7 @@ static const char *const allowed[] = {
     "recvmmsg",
     "shutdown",
 #ifdef E2EE_SANITIZED
+    "tgkill",
     "ptrace",
     "process_vm_readv",
     "personality",
@@ -230,12 +231,11 @@ static const char *const allowed[] = {
 };
 
 /* Helpers of vendor modules, which keep state in shared memory and fork. */
-static const char *const with_children[] = {"fork",   "vfork",           "clone",
-                                            "setsid", "setpgid",         "kill",
-                                            "tkill",  "rt_sigqueueinfo", "rt_tgsigqueueinfo",
-                                            "shmget", "shmat",           "shmctl",
-                                            "shmdt",  "semget",          "semop",
-                                            "semctl", "semtimedop"};
+static const char *const with_children[] = {
+    "fork",   "vfork",  "clone",     "setsid",          "setpgid",
+    "kill",   "tkill",  "tgkill",    "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+    "shmget", "shmat",  "shmctl",    "shmdt",           "semget",
+    "semop",  "semctl", "semtimedop"};
 
 /* Newer than libc's fallback: the answer must be "no such call". clone's flags can be judged, clone3's cannot. */
 static const char *const unknown[] = {"clone3", "io_uring_setup"};
@@ -279,8 +279,12 @@ static bool add_judged(scmp_filter_ctx filter, const struct sandbox *s)
                                     SCMP_A0(SCMP_CMP_NE, PR_SET_DUMPABLE, 0)) == 0;
     }
     if (!sandbox_is_wide() && !s->fork) {
-        ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                                    SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0;
+        ok = ok &&
+             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0 &&
+             /* abort, pthread_kill: signals to itself */
+             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)) == 0;
     }
     return ok;
 }
@@ -309,29 +313,7 @@ bool sandbox_seccomp(const struct sandbox *s, bool *active, struct err *err)
     return *active || err_errno(err, ERR_IO, -result, "cannot load the seccomp filter");
 }
 
-bool sandbox_end_sockets(struct err *err)
-{
-    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) {
-        return true;
-    }
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    if (filter == NULL) {
-        return err_set(err, ERR_MEMORY, "no memory for the seccomp filter");
-    }
-    bool ok = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
-              seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 0) == 0 &&
-              seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(connect), 0) == 0;
-    int result = ok ? seccomp_load(filter) : -ENOMEM;
-    seccomp_release(filter);
-    return result == 0 || err_errno(err, ERR_IO, -result, "cannot load the seccomp filter");
-}
-
 #else
-
-bool sandbox_end_sockets(struct err *err)
-{
-    return true;
-}
 
 bool sandbox_seccomp(const struct sandbox *s, bool *active, struct err *err)
 {

@@ -61,7 +61,16 @@ struct quota *quota_new(const char *path, unsigned count, int64_t window_ns, str
     q->count = q->own.count = count;
     q->window_ns = q->own.window_ns = window_ns;
     pthread_mutex_init(&q->lock, NULL);
+    int fd = open(q->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0) {
+        close(fd);
+    }
     return q;
+}
+
+const char *quota_path(const struct quota *quota)
+{
+    return quota->path;
 }
 
 void quota_free(struct quota *q)

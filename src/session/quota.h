@@ -17,6 +17,8 @@ struct quota;
 /* count, at most BUDGET_MAX, in window_ns; path is copied, its folder exists. NULL: ERR_MEMORY. */
 struct quota *quota_new(const char *path, unsigned count, int64_t window_ns, struct err *err) MUST_CHECK;
 void quota_free(struct quota *quota);
+/* Its file, which quota_new has made where that was possible: a sandbox can allow only what exists. */
+const char *quota_path(const struct quota *quota);
 
 /* Takes one. 0 when taken, else the nanoseconds until one is free (nothing taken). Waits for the lock, LOCK_WAIT_MS at most: never
  * on a loop. Any thread. */

@@ -103,6 +103,11 @@ void seen_close(struct seen *seen)
     mem_free(seen);
 }
 
+const char *seen_folder(const struct seen *seen)
+{
+    return seen->folder;
+}
+
 int seen_lock(const struct seen *seen, struct err *err)
 {
     char path[PATH_MAX];

@@ -20,6 +20,8 @@ struct seen *seen_open(const char *wanted, const struct attest_root *root, struc
 void seen_close(struct seen *seen);
 /* A file of the state folder itself, which no root has for its own, into path[PATH_MAX]. */
 void seen_shared_path(const struct seen *seen, char *path, const char *name);
+/* Its own folder; lives as long as seen. */
+const char *seen_folder(const struct seen *seen);
 
 /* The lowest numbers still acceptable for collateral of key. The evaluation number of a numbered set is the policy's to
  * judge: it has no floor and raises none. ERR_IO for a file that is damaged: it is never taken for

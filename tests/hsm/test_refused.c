@@ -198,30 +198,6 @@ static void test_working_folder(void **state)
     kh_remove(&k);
 }
 
-/* An option that does nothing yet is refused, on the command line and in the file. */
-static void test_not_available(void **state)
-{
-    static const char *const names[] = {"--token-network"};
-    for (size_t i = 0; i < 2 * (sizeof names / sizeof *names); i++) {
-        struct kh k;
-        kh_prepare(&k, "plain");
-        if (i % 2 == 0) {
-            kh_arg(&k, names[i / 2], "value");
-        } else {
-            char line[64];
-            snprintf(line, sizeof line, "[token]\n%s = value\n", names[i / 2] + 2);
-            for (char *p = line + 8; *p != ' '; p++) {
-                *p = *p == '-' ? '_' : *p;
-            }
-            kh_write(&k, "conf", line);
-            kh_arg(&k, "--config", kh_path(&k, "conf"));
-        }
-        assert_false(kh_start(&k));
-        assert_true(kh_count(&k, "log", "not available in this version") > 0);
-        kh_remove(&k);
-    }
-}
-
 /* What a module prints must not get into a report. */
 static void test_prints(void **state)
 {
@@ -254,7 +230,7 @@ int main(void)
         cmocka_unit_test(test_no_secp256k1),     cmocka_unit_test(test_wrong_pin),
         cmocka_unit_test(test_pin_file),         cmocka_unit_test(test_sessions_taken),
         cmocka_unit_test(test_no_configuration), cmocka_unit_test(test_hangs_at_start),
-        cmocka_unit_test(test_working_folder),   cmocka_unit_test(test_not_available),
+        cmocka_unit_test(test_working_folder),
         cmocka_unit_test(test_prints),
     };
     struct err err = {0};

@@ -103,7 +103,7 @@ class Proxy:
     """`e2ee-hsm-proxy serve` with its keyholder."""
 
     def __init__(self, build, directory, token, upstream, *arguments, env=None, ready=True, custody_args=None,
-                 trust=None):
+                 trust=None, wrapper=()):
         self.dir = Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -114,7 +114,7 @@ class Proxy:
         self.common = ["--upstream", upstream, "--unsafe-http-upstream", "--state-dir", str(self.state)]
         trust = trust or Sim.by_url.get(upstream)
         self.common += trust.trust() if trust else []
-        argv = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", *self.common,
+        argv = [*wrapper, self.program, "serve", "--listen", f"127.0.0.1:{self.port}", *self.common,
                 *(token.arguments() if custody_args is None else custody_args), *arguments]
         temp = self.dir / "tmp"
         temp.mkdir(exist_ok=True)

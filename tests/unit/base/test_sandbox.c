@@ -21,7 +21,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -164,6 +163,8 @@ static int no_dangerous_calls(const struct sandbox_result *r)
     CHECK(sandbox_is_wide() || (syscall(SYS_ptrace, 0, 0, 0, 0) == -1 && errno == EPERM));
     CHECK(sandbox_is_wide() || (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == -1 && errno == EPERM));
     CHECK(sandbox_is_wide() || (kill(getppid(), 0) == -1 && errno == EPERM));
+    CHECK(sandbox_is_wide() || (syscall(SYS_tgkill, getppid(), getppid(), 0) == -1 && errno == EPERM));
+    CHECK(syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), 0) == 0);
     CHECK(syscall(SYS_process_vm_writev, getpid(), NULL, 0, NULL, 0, 0) == -1 && errno == EPERM);
     CHECK(syscall(SYS_bpf, 0, NULL, 0) == -1 && errno == EPERM);
     CHECK(syscall(SYS_keyctl, 0, 0, 0, 0, 0) == -1 && errno == EPERM);
@@ -194,19 +195,6 @@ static int unix_only(const struct sandbox_result *r)
     return 0;
 }
 
-static int no_more_sockets(const struct sandbox_result *r)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/nonexistent"};
-    struct err err = {0};
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0), pair[2];
-    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == -1 && errno == ENOENT);
-    CHECK(sandbox_end_sockets(&err));
-    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) == -1 && errno == EPERM);
-    CHECK(socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == EPERM);
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    return 0;
-}
-
 static int one_port(const struct sandbox_result *r)
 {
     struct sockaddr_in to = {
@@ -231,6 +219,16 @@ static int files(const struct sandbox_result *r)
     CHECK(!opens(module, O_RDONLY) && errno == EACCES);
     CHECK(!opens(outside, O_RDONLY) && errno == EACCES);
     CHECK(!opens("/etc/passwd", O_RDONLY) && errno == EACCES);
+    return 0;
+}
+
+/* Hidden, and not there when the rules were made: its folder is closed for new files. */
+static int later(const struct sandbox_result *r)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s.later", open_file);
+    CHECK(!opens(path, O_RDWR | O_CREAT) && errno == EACCES);
+    CHECK(opens(open_file, O_RDWR));
     return 0;
 }
 
@@ -268,7 +266,6 @@ static void test_sockets(void **state)
     in_sandbox(&s, no_sockets);
     s.unix_sockets = true;
     in_sandbox(&s, unix_only);
-    in_sandbox(&s, no_more_sockets);
     s = (struct sandbox){.any_file = true, .network = true, .ports = {10}, .port_count = 1};
     in_sandbox(&s, one_port);
 }
@@ -291,6 +288,10 @@ static void test_files(void **state)
     s = (struct sandbox){0};
     sandbox_write(&s, allowed);
     in_sandbox(&s, written);
+    char hidden[160];
+    snprintf(hidden, sizeof hidden, "%s.later", open_file);
+    sandbox_hide(&s, hidden);
+    in_sandbox(&s, later);
 }
 
 static void test_too_many_hidden(void **state)
@@ -332,6 +333,30 @@ static void test_beside_and_system(void **state)
     s = (struct sandbox){0};
     sandbox_read_beside(&s, outside);
     assert_int_equal(s.read_count, 1); /* the home folder is too wide */
+}
+
+static void test_follows(void **state)
+{
+    struct sandbox s = {0};
+    char absent[160], link[128];
+    sandbox_read_beside(&s, open_file);
+    assert_true(sandbox_follows(&s, open_file));
+    assert_false(sandbox_follows(&s, outside));
+    assert_false(sandbox_follows(&s, "/nonexistent/file"));
+    sandbox_hide(&s, secret_file); /* beside it */
+    assert_false(sandbox_follows(&s, open_file));
+    /* A file that is not there yet, and a link: both folders. */
+    s = (struct sandbox){0};
+    snprintf(absent, sizeof absent, "%s.absent", open_file);
+    sandbox_read_beside(&s, absent);
+    assert_int_equal(s.read_count, 1);
+    s = (struct sandbox){0};
+    snprintf(link, sizeof link, "%s/allowed/link", dir);
+    assert_int_equal(symlink(open_file, link), 0);
+    sandbox_read_beside(&s, link);
+    assert_int_equal(s.read_count, 3);
+    assert_true(sandbox_follows(&s, link));
+    unlink(link);
 }
 
 static void test_softhsm(void **state)
@@ -387,7 +412,7 @@ int main(void)
         cmocka_unit_test(test_calls),      cmocka_unit_test(test_sockets),
         cmocka_unit_test(test_files),      cmocka_unit_test(test_too_many_hidden),
         cmocka_unit_test(test_old_kernel), cmocka_unit_test(test_beside_and_system),
-        cmocka_unit_test(test_softhsm),
+        cmocka_unit_test(test_follows),    cmocka_unit_test(test_softhsm),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
