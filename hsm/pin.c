@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -15,12 +16,24 @@
 #include "base/log.h"
 #include "base/text.h"
 
-/* Inode, time and size of the PIN file as one line: what the marker holds. */
+/* systemd makes a credential anew at each start: inode and time tell nothing of it. */
+static bool is_credential(const char *path)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    size_t len = folder != NULL ? strlen(folder) : 0;
+    return len > 0 && strncmp(path, folder, len) == 0 && path[len] == '/';
+}
+
+/* Inode, time and size of the PIN file as one line: what the marker holds. Of a credential the size. */
 static bool describe_file(char *out, size_t cap, const char *path, struct err *err)
 {
     struct stat st;
     if (stat(path, &st) != 0) {
         return err_errno(err, ERR_PIN, errno, "cannot look at the PIN file %s", path);
+    }
+    if (is_credential(path)) {
+        snprintf(out, cap, "credential size=%lld\n", (long long)st.st_size);
+        return true;
     }
     snprintf(out, cap, "inode=%llu mtime=%lld.%09ld size=%lld\n", (unsigned long long)st.st_ino,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_size);
@@ -50,6 +63,12 @@ bool pin_not_refused(const struct pin_source *source, const char *serial, struct
     bool same = access(path, F_OK) == 0 && text_read_file(&then, path, err) && then.len == strlen(now) &&
                 memcmp(then.data, now, then.len) == 0;
     buf_free(&then);
+    if (same && is_credential(source->file)) {
+        return err_set(err, ERR_PIN,
+                       "the token (serial %s) has refused the PIN in %s before; correct the credential, then "
+                       "delete %s",
+                       serial, source->file, path);
+    }
     return !same ||
            err_set(err, ERR_PIN,
                    "the token (serial %s) has refused the PIN in %s before; it is not tried again until that "

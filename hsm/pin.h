@@ -2,7 +2,8 @@
  *
  * A token counts wrong PINs and locks. So a refused PIN is never tried again, not after a restart either: a marker in the
  * state folder names the token's serial and the PIN file's inode, modification time and size (no hash: a hash of a
- * short PIN is the PIN). It holds until the file changes. */
+ * short PIN is the PIN). It holds until the file changes; for one below $CREDENTIALS_DIRECTORY, which is another file at each
+ * start, until its size changes or somebody deletes the marker. */
 #ifndef E2EE_HSM_PIN_H
 #define E2EE_HSM_PIN_H
 
