@@ -212,6 +212,15 @@ custody_log_is_kept() {
         has "$(box_sh 'cat /var/log/e2ee-keyholder/custody.log*')" '"unit":"e2ee-hsm-proxy.service"' &&
         box_sh 'e2ee-hsm-proxy audit verify /var/log/e2ee-keyholder/custody.log*'
 }
+# Its modules' functions are closures that libffi makes at run time, without memory that is written and executed.
+through_p11kit() {
+    box_sh 'cp -p /etc/e2ee-keyholder.conf /run/kept-conf
+        printf "%s\n" "[token]" "pkcs11_module = $(ls /usr/lib/*/libp11-kit.so.0)" >>/etc/e2ee-keyholder.conf
+        systemctl restart e2ee-keyholder' && soon 10 answered
+    local status=$?
+    box_sh 'grep -q softhsm /proc/$(systemctl show -P MainPID e2ee-keyholder)/maps && grep -q libp11-kit.so.0 /proc/$(systemctl show -P MainPID e2ee-keyholder)/maps' || status=1
+    box_sh 'cp -p /run/kept-conf /etc/e2ee-keyholder.conf && systemctl restart e2ee-keyholder' && soon 10 answered && return "$status"
+}
 logrotate_keeps_the_chain() {
     box_sh 'cd /var/log/e2ee-keyholder && ls custody.log.0* && touch -d "20 days ago" custody.log.0*
         inode=$(stat -c %i custody.log) && cp /usr/share/doc/e2ee-keyholder/examples/custody-log.logrotate /tmp/rotate && chmod 644 /tmp/rotate
@@ -221,6 +230,7 @@ logrotate_keeps_the_chain() {
 }
 custody_log() {
     check "custody log: names the proxy's unit, and its chain holds" custody_log_is_kept
+    check "p11-kit's proxy as the module, under the same unit" through_p11kit
     check "custody log: logrotate as in the example" logrotate_keeps_the_chain
 }
 
