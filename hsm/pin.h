@@ -4,7 +4,8 @@
  * crash or hang before it says what it thinks of one. A marker in the state folder, named by the token's serial, holds the
  * PIN file's inode, modification time and size (no hash: a hash of a short PIN is the PIN) and what is known:
  *
- *   refused     not tried again until the file changes
+ *   refused     not tried again until the file changes; one below $CREDENTIALS_DIRECTORY is another file at each start, and of it
+ *               only the size counts, so that somebody must delete the marker
  *   unknown N   N logins ended without a word on the PIN: crash, hang, power cut, an ambiguous code. Tried again while N is
  *               below PIN_UNKNOWN_MAX, and only when the token's flags show no lost try
  *

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -21,12 +22,25 @@
 #define SERIAL_BYTES 32
 #define PAUSE_MS 20
 
-/* Inode, time and size of the PIN file as one line: a marker's first, and all of one that says "refused". */
+/* systemd makes a credential anew at each start: inode and time tell nothing of it. */
+static bool is_credential(const char *path)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    size_t len = folder != NULL ? strlen(folder) : 0;
+    return len > 0 && strncmp(path, folder, len) == 0 && path[len] == '/';
+}
+
+/* Inode, time and size of the PIN file (of a credential the size) as one line: a marker's first, and all of one that says
+ * "refused". */
 static bool describe_file(char *out, size_t cap, const char *path, struct err *err)
 {
     struct stat st;
     if (stat(path, &st) != 0) {
         return err_errno(err, ERR_PIN, errno, "cannot look at the PIN file %s", path);
+    }
+    if (is_credential(path)) {
+        snprintf(out, cap, "credential size=%lld\n", (long long)st.st_size);
+        return true;
     }
     snprintf(out, cap, "inode=%llu mtime=%lld.%09ld size=%lld\n", (unsigned long long)st.st_ino,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_size);
@@ -76,6 +90,12 @@ static void drop_lock(struct pin_try *try)
 
 static bool deny_refused(const struct pin_try *try, struct err *err)
 {
+    if (is_credential(try->source->file)) {
+        return err_set(err, ERR_PIN,
+                       "the token (serial %s) has refused the PIN in %s before; correct the credential, then "
+                       "delete %s",
+                       try->serial, try->source->file, try->marker);
+    }
     return err_set(err, ERR_PIN,
                    "the token (serial %s) has refused the PIN in %s before; it is not tried again until that "
                    "file changes (marker: %s)",
@@ -84,6 +104,12 @@ static bool deny_refused(const struct pin_try *try, struct err *err)
 
 bool pin_try_deny(const struct pin_try *try, struct err *err)
 {
+    if (is_credential(try->source->file)) {
+        return err_set(err, ERR_PIN,
+                       "a login to the token (serial %s) broke off before it said whether the PIN in %s is right; look at "
+                       "the tries left with the token's own tool, then delete %s",
+                       try->serial, try->source->file, try->marker);
+    }
     return err_set(
         err, ERR_PIN,
         "a login to the token (serial %s) broke off before it said whether the PIN in %s is right; "
@@ -96,7 +122,7 @@ bool pin_try_deny(const struct pin_try *try, struct err *err)
 static bool read_marker(struct pin_try *try, const char *text, struct err *err)
 {
     size_t line = strcspn(text, "\n") + 1;
-    if (strncmp(text, "inode=", 6) != 0 || line > strlen(text)) {
+    if ((strncmp(text, "inode=", 6) != 0 && strncmp(text, "credential ", 11) != 0) || line > strlen(text)) {
         return err_set(err, ERR_PIN,
                        "no PIN is tried: %s is damaged; look at the tries left with the token's own tool, "
                        "then remove it",

@@ -37,6 +37,8 @@ package_set() {
             unshare=util-linux gdb=gdb opensc-pkcs11 pcscd +vsmartcard-vpcd p11-kit-modules
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
         ;;
+    package-apt-get) printf '%s\n' git=git dpkg-shlibdeps=dpkg-dev fakeroot=fakeroot lintian=lintian xz=xz-utils ;;
+    package-test-apt-get) printf '%s\n' debootstrap=debootstrap systemd-nspawn=systemd-container nsenter=util-linux ;;
     bench-apt-get) printf '%s\n' nginx=nginx-light python3=python3 ;;
     bench-dnf) printf '%s\n' nginx python3 ;;
     bench-brew) printf '%s\n' nginx python@3 ;;

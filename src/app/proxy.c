@@ -335,9 +335,9 @@ static int block_signals(struct err *err)
 
 static bool enter_sandbox(struct app *app, struct err *err)
 {
-    return proxy_sandbox_enter(app->config, verifier_folder(app->verifier), verifier_quota_file(app->verifier), err);
+    return proxy_sandbox_enter(app->config, verifier_folder(app->verifier),
+                               verifier_quota_file(app->verifier), err);
 }
-
 
 int proxy_run(const struct config *config)
 {
@@ -352,9 +352,8 @@ int proxy_run(const struct config *config)
     int signals = block_signals(&err);
     /* The sandbox after what is read or made once, before the first thread and the first foreign byte. */
     bool ok = err.kind == ERR_NONE && make_upstream(&app, supervised, &err) && make_verifier(&app, &err) &&
-              make_http(&app, &err) && enter_sandbox(&app, &err) &&
-              make_keyholder(&app, supervised, &err) && make_sessions(&app, &err) &&
-              start_workers(&app, &err);
+              make_http(&app, &err) && enter_sandbox(&app, &err) && make_keyholder(&app, supervised, &err) &&
+              make_sessions(&app, &err) && start_workers(&app, &err);
     report_start(&app, supervised, ok ? NULL : &err);
     if (ok) {
         announce(&app);

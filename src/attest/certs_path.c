@@ -149,8 +149,8 @@ out:
 }
 
 static bool verify_path(const struct certs *certs, const struct attest_root *root,
-                        const struct certs_crl *root_crl, const struct certs_crl *pck_crl, struct moment moment,
-                        struct err *err)
+                        const struct certs_crl *root_crl, const struct certs_crl *pck_crl,
+                        struct moment moment, struct err *err)
 {
     X509_STORE *store = NULL;
     STACK_OF(X509) *untrusted = NULL;

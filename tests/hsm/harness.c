@@ -257,7 +257,33 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void kh_remove(struct kh *k)
 {
-    static const char *const names[] = {"MOCK_LOG", "MOCK_STORE", "MOCK_SECRETS", "MOCK_DERIVE_MS", "MOCK_SESSIONS", "MOCK_FAIL_AT", "MOCK_FAIL_COUNT", "MOCK_FAIL_RV", "MOCK_AFTER", "MOCK_GENERATE_MS", "MOCK_FAIL_LATE", "MOCK_FAIL_NAME", "MOCK_NO_CONF", "MOCK_ROOM", "MOCK_WRONG", "MOCK_PAD_MS", "MOCK_REFUSAL", "MOCK_FAIL_HANG", "MOCK_DESTROY_MS", "MOCK_DEVICE", "MOCK_DEVICE_SESSIONS", "MOCK_DEVICE_IDLE_MS", "MOCK_GONE", "XDG_CONFIG_HOME", "MOCK_PORT", "MOCK_OTHER_PORT", "MOCK_FORBIDDEN"};
+    static const char *const names[] = {"MOCK_LOG",
+                                        "MOCK_STORE",
+                                        "MOCK_SECRETS",
+                                        "MOCK_DERIVE_MS",
+                                        "MOCK_SESSIONS",
+                                        "MOCK_FAIL_AT",
+                                        "MOCK_FAIL_COUNT",
+                                        "MOCK_FAIL_RV",
+                                        "MOCK_AFTER",
+                                        "MOCK_GENERATE_MS",
+                                        "MOCK_FAIL_LATE",
+                                        "MOCK_FAIL_NAME",
+                                        "MOCK_NO_CONF",
+                                        "MOCK_ROOM",
+                                        "MOCK_WRONG",
+                                        "MOCK_PAD_MS",
+                                        "MOCK_REFUSAL",
+                                        "MOCK_FAIL_HANG",
+                                        "MOCK_DESTROY_MS",
+                                        "MOCK_DEVICE",
+                                        "MOCK_DEVICE_SESSIONS",
+                                        "MOCK_DEVICE_IDLE_MS",
+                                        "MOCK_GONE",
+                                        "XDG_CONFIG_HOME",
+                                        "MOCK_PORT",
+                                        "MOCK_OTHER_PORT",
+                                        "MOCK_FORBIDDEN"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsetenv(names[i]);
     }

@@ -230,8 +230,7 @@ int main(void)
         cmocka_unit_test(test_no_secp256k1),     cmocka_unit_test(test_wrong_pin),
         cmocka_unit_test(test_pin_file),         cmocka_unit_test(test_sessions_taken),
         cmocka_unit_test(test_no_configuration), cmocka_unit_test(test_hangs_at_start),
-        cmocka_unit_test(test_working_folder),
-        cmocka_unit_test(test_prints),
+        cmocka_unit_test(test_working_folder),   cmocka_unit_test(test_prints),
     };
     struct err err = {0};
     if (!secret_heap_init(&err)) {

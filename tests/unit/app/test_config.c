@@ -297,16 +297,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_of_the_keyholder),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_collateral_of_verify),
-        cmocka_unit_test(test_log_level_again),
-        cmocka_unit_test(test_flag_wins_over_file),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_messages_hold_no_values),
-        cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_every_option_of_the_interface),
-        cmocka_unit_test(test_loopback_hosts),
+        cmocka_unit_test(test_keys_of_the_keyholder),         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_collateral_of_verify),          cmocka_unit_test(test_log_level_again),
+        cmocka_unit_test(test_flag_wins_over_file),           cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_messages_hold_no_values),       cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_every_option_of_the_interface), cmocka_unit_test(test_loopback_hosts),
         cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests_name("config", tests, set_up, tear_down);
