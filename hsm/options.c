@@ -279,6 +279,9 @@ static bool same_name(const char *option, const char *key)
 static int on_file_line(void *user, const char *section, const char *key, const char *value)
 {
     struct file_reader *r = user;
+    if (r->failed) {
+        return 0; /* inih reads on: the first wrong line's error stays */
+    }
     for (size_t i = 0; i < ROWS; i++) {
         if (rows[i].section != NULL && strcmp(rows[i].section, section) == 0 &&
             same_name(rows[i].name, key)) {

@@ -1,5 +1,6 @@
 #include "hsm/uri.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,9 +28,39 @@ static bool judge_object(struct uri *uri, struct err *err)
            err_set(err, ERR_CONFIG, "the URI must name a private key, by id=%%… or object=…");
 }
 
-static bool judge(struct uri *uri, bool of_object, struct err *err)
+/* p11-kit stops at an attribute of no text without a word: of "token=a;;serial=1" it leaves the serial number out. text
+ * was taken by it, so that a colon is in it. */
+static bool has_empty_attribute(const char *text)
+{
+    char separator = ';';
+    bool empty = true, after = false; /* the attribute at hand; it follows a separator */
+    for (const char *p = strchr(text, ':') + 1;; p++) {
+        bool last = *p == '\0' || (*p == '?' && separator == ';');
+        if (*p != separator && !last) {
+            empty = empty && isspace((unsigned char)*p);
+            continue;
+        }
+        if (empty && (after || !last)) {
+            return true;
+        }
+        if (*p == '\0') {
+            return false;
+        }
+        after = !last;
+        empty = true;
+        separator = last ? '&' : separator;
+    }
+}
+
+static bool judge(struct uri *uri, const char *text, bool of_object, struct err *err)
 {
     CK_ULONG objects = 0;
+    if (has_empty_attribute(text)) {
+        return err_set(
+            err, ERR_CONFIG,
+            "the token URI has a separator (\";\", or \"&\" after the \"?\") with nothing before or "
+            "behind it");
+    }
     if (p11_kit_uri_get_pin_value(uri->parsed) != NULL) {
         return err_set(err, ERR_CONFIG,
                        "the token URI carries pin-value, which every process list shows: put the PIN into "
@@ -89,7 +120,7 @@ static struct uri *parse(const char *text, bool of_object, struct err *err)
         uri_free(uri);
         return NULL;
     }
-    if (!judge(uri, of_object, err)) {
+    if (!judge(uri, text, of_object, err)) {
         uri_free(uri);
         return NULL;
     }

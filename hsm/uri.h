@@ -1,7 +1,7 @@
 /* An RFC 7512 URI that names a token: `pkcs11:token=e2ee;serial=…?pin-source=file:/run/pin`.
  *
  * Refused: pin-value (a PIN in argv and process lists), pin-source that is no file (`|command`, other schemes),
- * attributes of objects (the keyholder makes its own keys), attributes that nobody knows, and PIN attributes before the
+ * attributes of objects (the keyholder makes its own keys), attributes that nobody knows or that are empty, and PIN attributes before the
  * question mark. */
 #ifndef E2EE_HSM_URI_H
 #define E2EE_HSM_URI_H

@@ -119,10 +119,14 @@ static bool ask(struct queue *q, struct err *err)
 {
     while (q->unasked != NULL && q->claim->asked < window(q)) {
         struct response_key *key = q->unasked;
+        struct err refused = {0};
         if (!keyholder_derive(q->worker->keyholder, q->session->key, q->stream_id, key->point, on_derived,
-                              key, err)) {
-            /* No room at this moment: the next answer of ours asks again. */
-            return err->kind == ERR_BUSY && q->claim->asked > 0;
+                              key, &refused)) {
+            if (refused.kind == ERR_BUSY && q->claim->asked > 0) {
+                return true; /* No room at this moment: the next answer of ours asks again. */
+            }
+            *err = refused;
+            return false;
         }
         q->unasked = key->next_unasked;
         if (q->unasked == NULL) {

@@ -280,7 +280,7 @@ static bool fetch_evidence(struct verifier *v, const char *model, struct verific
         err_set(err, ERR_UPSTREAM, "the provider answered the attestation request with status %d", status);
         return err_retry_after(err, retry_after_s);
     }
-    return true;
+    return out->body.len > 0 || err_set(err, ERR_ATTESTATION, "the provider's attestation is empty");
 }
 
 /* [attestation] evidence_dir: a disk that is full ends no session. */

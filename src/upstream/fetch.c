@@ -112,7 +112,11 @@ static bool judge(struct fetch *f, CURL *easy, CURLcode code, int *status, int64
         return err_set(err, ERR_CANCELLED, "the request was given up: shutting down");
     }
     if (f->out->failed) {
-        return buf_check(f->out, "an answer of the upstream", err);
+        if (!buf_check(f->out, "an answer of the upstream", err) && err != NULL &&
+            err->kind == ERR_TOO_LARGE) {
+            err->kind = ERR_UPSTREAM; /* its doing: no client may be told that a request was too large */
+        }
+        return false;
     }
     if (f->header_bytes > LIMIT_HTTP_HEADER_BYTES) {
         return err_set(err, ERR_UPSTREAM, "the upstream's headers are too large");

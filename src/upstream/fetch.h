@@ -29,7 +29,7 @@ struct upstream_fetch_request {
     size_t header_count;
 };
 
-/* Whole body into out (emptied first; its maximum applies: ERR_TOO_LARGE), *status the answer's status, 2xx or not.
+/* Whole body into out (emptied first; its maximum applies: ERR_UPSTREAM), *status the answer's status, 2xx or not.
  * True whenever a whole answer came. *retry_after_s (may be NULL) is -1 when the answer names none. On failure out,
  * *status (0) and all values are empty; errors as in struct transfer_result, and ERR_CANCELLED after
  * upstream_config_abort. */

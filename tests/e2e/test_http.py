@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import raw
+from harness.process import cpu_seconds
 from harness.stack import API_KEY, MODELS, NEAR, chat_body, read_events, text_of
 
 JSON = ("Content-Type", "application/json")
@@ -209,12 +210,15 @@ def test_too_large(proxy, start_proxy):
     b'{"model":"%s","messages":[{"content":"no role"}]}' % NEAR.encode(),
     b"[" * 9_000_000, b'{"a":' * 1_000_000, b'{"model":"%s","messages":[' % NEAR.encode() + b"[" * 100_000,
 ], ids=lambda b: repr(b[:24]))
-def test_hostile_bodies(proxy, sim, body):
-    before, began = sim.stats()["chat_requests"], time.monotonic()
+def test_hostile_bodies(proxy, sim, sanitized, body):
+    """Refused in bounded time: the proxy's own, which other work on the machine does not lengthen."""
+    pid = proxy.processes()["proxy"]
+    before, used = sim.stats()["chat_requests"], cpu_seconds(pid)
     status, _, answer = proxy.post(body)
+    used = cpu_seconds(pid) - used
     assert status == 400, (status, answer[:300])
     assert json.loads(answer)["error"]["type"] == "invalid_request_error"
-    assert time.monotonic() - began < 3
+    assert used < (10 if sanitized else 1)
     assert sim.stats()["chat_requests"] == before
 
 

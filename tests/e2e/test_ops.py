@@ -230,11 +230,15 @@ def test_metrics_labels_are_catalogue_ids(proxy):
     assert word.encode() not in body
 
 
-def test_models_are_served_stale(start_proxy, start_sim):
+def test_models_are_asked_for_once_in_five_minutes(start_proxy, start_sim):
+    """And need no upstream meanwhile. What is served later, while it is down: tests/unit/session/test_sessions.c."""
     other = start_sim()
     proxy = start_proxy(upstream=other.url)
     status, _, first = proxy.request("GET", "/v1/models")
     assert status == 200
+    asked = other.stats()["models_requests"]
+    assert proxy.request("GET", "/v1/models")[0] == 200
+    assert other.stats()["models_requests"] == asked
     other.stop()
     status, _, second = proxy.request("GET", "/v1/models")
     assert status == 200 and json.loads(first) == json.loads(second)

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 import uuid
@@ -20,9 +21,15 @@ def canary():
 
 
 def spellings(word):
+    """How a text may lie in bytes: as it is, escaped for JSON or a URL character by character, in hex, in base64 from
+    each of the three places where it can begin."""
     raw = word.encode()
-    return [raw, raw.hex().encode(), raw.hex().upper().encode(), base64.b64encode(raw)[:-4],
-            base64.b64encode(b"x" + raw)[4:-4], base64.b64encode(b"xx" + raw)[4:-4]]
+    out = [raw, raw.hex().encode(), raw.hex().upper().encode()]
+    for form in ("\\u{:04x}", "\\u{:04X}", "%{:02x}", "%{:02X}"):
+        out.append("".join(form.format(byte) for byte in raw).encode())
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        out += [encode(raw)[:-4], encode(b"x" + raw)[4:-4], encode(b"xx" + raw)[4:-4]]
+    return list(dict.fromkeys(out))
 
 
 def assert_absent(words, data, where):
@@ -31,66 +38,122 @@ def assert_absent(words, data, where):
             assert spelling not in data, f"a canary is in {where}"
 
 
-def canary_requests():
-    """(name, body, canaries): a canary in every field of a request that the proxy takes, one request for each set."""
-    a, b, c, d, e, f = (canary() for _ in range(6))
-    yield "messages", {
-        "model": NEAR,
-        "messages": [
-            {"role": "system", "content": a, "name": "n" + a},
-            {"role": "user", "content": [{"type": "text", "text": b},
-                                         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{c}"}}]},
-            {"role": "assistant", "content": d, "reasoning_content": e, "refusal": None},
-            {"role": "user", "content": f},
-        ],
-    }, [a, b, c, d, e, f]
-    hints = ["user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "prediction",
-             "name", "unknown_key", "web_search_options", "verbosity", "extra_body", "provider", "instructions"]
-    for hint in hints:
-        for value in (lambda w: w, lambda w: {"inner": w}, lambda w: [w], lambda w: {w: 1}):
-            word = canary()
-            yield f"{hint}-{type(value('')).__name__}", chat_body("hello", **{hint: value(word)}), [word]
-    word = canary()
-    yield "unknown-name", chat_body("hello", **{word: 1}), [word]
-    word = canary()
-    yield "stop", chat_body("hello", stop=[word]), [word]
-    word = canary()
-    yield "message-key", {"model": NEAR, "messages": [{"role": "user", "content": "hello", word: word}]}, [word]
-    for field in ["temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "seed", "n",
-                  "presence_penalty", "frequency_penalty", "repetition_penalty", "stream_options", "reasoning",
-                  "reasoning_effort", "venice_parameters", "response_format", "tools", "tool_choice", "functions",
-                  "function_call", "logprobs", "top_logprobs", "logit_bias", "modalities", "audio", "stream", "model",
-                  "parallel_tool_calls"]:
-        for shape in (lambda w: w, lambda w: {w: w}, lambda w: [{"type": w, "function": {"name": w}}],
-                      lambda w: {"effort": w, "include_usage": w, "type": w, "character_slug": w}):
-            word = canary()
-            yield f"{field}", chat_body("hello", **{field: shape(word)}), [word]
-    for role in ["developer", "tool", "function", canary()]:
+SECTIONS = {"The request": "request", "`stream_options`": "stream_options", "`reasoning`": "reasoning",
+            "`venice_parameters`": "venice_parameters", "Each message": "message",
+            "Parts of a content array, by their `type`": "part"}
+
+
+@pytest.fixture(scope="session")
+def fields(build):
+    """{section: {field: what happens to it}}, as the product's own table has it."""
+    run = subprocess.run([build / "tests" / "test_fields", "--print"], capture_output=True, text=True, timeout=20, check=True)
+    table, section = {}, None
+    for line in run.stdout.splitlines():
+        if line.startswith("### "):
+            section = table.setdefault(SECTIONS[line[4:]], {})
+        elif found := re.match(r"\| `(\w+)` \| ([^|]+) \|", line):
+            section[found.group(1)] = found.group(2)
+    assert set(table) == set(SECTIONS.values()) and len(table["request"]) > 40 and len(table["message"]) > 10
+    return table
+
+
+SHAPES = [lambda w: w, lambda w: f'"{w}\\\n/\u00e9', lambda w: {w: w}, lambda w: {"inner": {"deep": [w]}},
+          lambda w: [{"type": w, "function": {"name": w}, "text": w}],
+          lambda w: {"effort": w, "include_usage": w, "type": w, "character_slug": w}]
+
+
+def message_with(field, value):
+    """A message of the role in which the field can stand."""
+    role = "tool" if field == "tool_call_id" else "user" if field in ("role", "content", "name") else "assistant"
+    return {"role": role, "content": "hello", field: value}
+
+
+def canary_requests(table):
+    """(name, body, canary): one canary in each field of the table and in unknown ones beside them, in each shape."""
+    for section, known in table.items():
+        for field in [*known, None]:
+            for number, shape in enumerate(SHAPES):
+                word = canary()
+                name, value = field or word, shape(word)
+                if section == "request":
+                    body = chat_body("hello", **{"model": NEAR, name: value})
+                elif section == "message":
+                    if field == "tool_call_id" and number == 0:
+                        value += " no identifier"  # one is sent as it is: docs/PROTOCOL.md
+                    body = {"model": NEAR, "messages": [{"role": "user", "content": "hello"}, message_with(name, value)]}
+                elif section == "part":
+                    body = chat_body([{"type": name, "text": value, name: value, "image_url": {"url": value}}])
+                else:
+                    body = chat_body("hello", **{section: {name: value}})
+                yield f"{section}.{field or 'unknown'} in shape {number}", body, word
+    for role in ("developer", "system", "tool", "function", canary()):
         word = canary()
-        yield f"role-{role[:9]}", {"model": NEAR, "messages": [
-            {"role": "user", "content": word}, {"role": role, "content": word, "tool_call_id": "call_1"}]}, [word]
-    word = canary()
-    yield "tool-call-id", {"model": NEAR, "messages": [
-        {"role": "user", "content": word}, {"role": "tool", "content": word, "tool_call_id": f"{word} with spaces"}]}, [word]
+        yield f"role {role[:9]}", {"model": NEAR, "messages": [
+            {"role": "user", "content": word}, {"role": role, "content": word, "tool_call_id": "call_1"}]}, word
 
 
-def test_canary_in_every_field(proxy, sim):
+def all_at_once(table, fate):
+    """(body, canaries): a canary in every field of that fate at the same time."""
+    words = []
+
+    def word():
+        words.append(canary())
+        return words[-1]
+
+    body = chat_body(word(), **{f: word() for f, what in table["request"].items() if what.startswith(fate)})
+    for section in ("stream_options", "reasoning", "venice_parameters"):
+        members = {f: word() for f, what in table[section].items() if what.startswith(fate)}
+        if members:
+            body[section] = members
+    members = {f: word() for f, what in table["message"].items() if what.startswith(fate) and f != "content"}
+    body["messages"] += [{"role": "assistant", "content": word(), "reasoning_content": word(), **members},
+                         {"role": "user", "content": [{"type": "text", "text": word()}, {"type": "image_url", "image_url": {
+                             "url": f"data:image/png;base64,{word()}"}}]},
+                         {"role": "user", "content": word(), word(): word()}]
+    body[word()] = word()
+    return body, words
+
+
+def test_canary_in_every_field(proxy, sim, fields):
     """Whatever a field holds, the proxy either refuses the request or sends none of it in clear."""
     words, sent, refused = [], 0, 0
-    for name, body, canaries in canary_requests():
+    for name, body, word in canary_requests(fields):
         status, headers, answer = proxy.post(body)
         assert status in (200, 400, 404), (name, status, answer[:300])
-        words += canaries
+        words.append(word)
         sent += status == 200
         refused += status != 200
-        for word in canaries:
-            assert word not in str(headers), f"{name}: a response header repeats the user's words"
-            if status != 200:
-                assert word.encode() not in answer, f"{name}: an error repeats the user's words"
+        assert word not in str(headers), f"{name}: a response header repeats the user's words"
+        if status != 200:
+            assert word.encode() not in answer, f"{name}: an error repeats the user's words"
+    assert sent > 100 and refused > 100
+    assert sim.stats()["chat_requests"] == sent
     raw = sim.requests_raw()
-    assert sent > 20 and refused > 20 and len(raw) > 1000
+    assert raw.count(b"POST ") == sent, "not all that was sent was kept"
     assert_absent(words, raw, "what was sent upstream")
     assert_absent(words, proxy.log().encode(), "the log")
+
+
+def test_canaries_in_all_fields_at_once(proxy, sim, fields):
+    dropped, words = all_at_once(fields, "dropped")
+    status, headers, answer = proxy.post(dropped)
+    assert status == 200, answer[:300]
+    named = headers["X-E2EE-Dropped"].split(", ")
+    for section, prefix in (("request", ""), ("message", "messages."), ("stream_options", "stream_options.")):
+        for field, what in fields[section].items():
+            assert (prefix + field in named) == what.startswith("dropped"), field
+    sealed, more = all_at_once(fields, "sealed")
+    status, _, answer = proxy.post(sealed)
+    assert status == 200, answer[:300]
+    before = sim.stats()["chat_requests"]
+    refused, most = all_at_once(fields, "refused")
+    status, _, answer = proxy.post(refused)
+    assert (status, json.loads(answer)["error"]["code"]) == (400, "unsupported_feature")
+    assert sim.stats()["chat_requests"] == before
+    raw = sim.requests_raw()
+    assert len(raw) > 5000
+    assert_absent(words + more + most, raw, "what was sent upstream")
+    assert_absent(words + more + most, proxy.log().encode(), "the log")
 
 
 def test_headers_of_the_client_stay_here(proxy, sim):
@@ -152,10 +215,12 @@ def test_nothing_left_in_logs_and_files(start_proxy, sim, tmp_path, token):
 
 def test_leak_search_finds_a_seeded_leak(tmp_path):
     word = canary()
-    (tmp_path / "x.log").write_bytes(b"a line\n" + spellings(word)[1])
-    with pytest.raises(AssertionError):
-        for path in proc.files_below(tmp_path):
-            assert_absent([word], path.read_bytes(), path)
+    assert len(spellings(word)) >= 10
+    for spelling in spellings(word):
+        (tmp_path / "x.log").write_bytes(b"a line\n" + spelling)
+        with pytest.raises(AssertionError):
+            for path in proc.files_below(tmp_path):
+                assert_absent([word], path.read_bytes(), path)
 
 
 needs_root = pytest.mark.skipif(not proc.may_look(), reason="skip: needs root to look into other processes")

@@ -94,12 +94,12 @@ static void get_faults(struct http_conn *conn, const cJSON *body)
     cJSON *list = cJSON_CreateArray();
     const struct fault *f;
     for (size_t i = 0; (f = fault_nth(i)); i++) {
-        static const char *const names[] = {"models", "attestation", "chat", "signature"};
+        static const char *const names[] = {"models", "attestation", "chat", "signature", "nras"};
         cJSON *o = cJSON_CreateObject();
         cJSON_AddItemToArray(list, o);
         cJSON_AddStringToObject(o, "name", f->name);
         cJSON *where = cJSON_AddArrayToObject(o, "endpoints");
-        for (int k = 0; k < 4; k++)
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++)
             if (f->where & 1u << k)
                 cJSON_AddItemToArray(where, cJSON_CreateString(names[k]));
         cJSON_AddNumberToObject(o, "value", (double)f->value);

@@ -99,7 +99,7 @@ static const struct fault table[] = {
     {"dup-key-escaped", F_DUP_KEY_ESCAPED, IN_CHAT, 0, "content and con\\u0074ent"},
     {"dup-choices", F_DUP_CHOICES, IN_CHAT, 0, "choices twice in one chunk"},
     {"case-key", F_CASE_KEY, IN_CHAT, 0, "Content with plaintext beside content"},
-    {"escaped-field", F_ESCAPED_FIELD, IN_CHAT, 0, "hex digits written as \\u escapes (not an error)"},
+    {"escaped-field", F_ESCAPED_FIELD, IN_CHAT, 0, "hex digits written as \\u escapes, as no server does"},
     {"invalid-json", F_INVALID_JSON, IN_CHAT, 0, "data: is not JSON"},
     {"not-object", F_NOT_OBJECT, IN_CHAT, 0, "data: is a JSON array"},
     {"invalid-utf8", F_INVALID_UTF8, IN_CHAT, 0, "data: has bytes that are not UTF-8"},

@@ -111,8 +111,12 @@ static bool read_parts(struct chat *chat, const cJSON *list, struct bytes *text,
         const char *body = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(part, "text"));
         const cJSON *image = cJSON_GetObjectItemCaseSensitive(part, "image_url");
         const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(image, "url"));
+        const char *refusal = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(part, "refusal"));
         if (type && !strcmp(type, "text") && body)
             bytes_str(text, body);
+        else if (type && !strcmp(type, "refusal") &&
+                 refusal) /* of an earlier answer: a text to the servers */
+            bytes_str(text, refusal);
         else if (type && !strcmp(type, "image_url") && url && chat->model->vision)
             note_part(chat, words, type, url);
         else if (type && !strcmp(type, "image_url") && url) {

@@ -89,6 +89,12 @@ def stat_fields(pid):
         return None
 
 
+def cpu_seconds(pid):
+    """What a process has used so far, whatever else the machine does."""
+    fields = stat_fields(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def pids():
     return [int(d) for d in os.listdir("/proc") if d.isdigit()]
 

@@ -20,10 +20,12 @@
 #include "fault.h"
 #include "session/budget.h"
 #include "session/sessions.h"
+#include "session/table.h"
 
 static atomic_uint generation = 1, losses;
 static atomic_int opened, closed, attested, fetched;
 static atomic_int attest_ms, attest_kind, attest_retry_s;
+static atomic_llong fetched_ago_ns; /* how old a list is said to be */
 
 bool keyholder_control_wait(struct keyholder_control *control, unsigned timeout_ms, struct err *err)
 {
@@ -93,7 +95,7 @@ static struct catalogue *fetch(void *arg, struct err *err)
         err_set(err, ERR_UNREACHABLE, "down");
         return NULL;
     }
-    return catalogue_parse(text, sizeof text - 1, clock_boot_ns(), err);
+    return catalogue_parse(text, sizeof text - 1, clock_boot_ns() - atomic_load(&fetched_ago_ns), err);
 }
 
 struct fixture {
@@ -446,6 +448,67 @@ static void test_catalogue_unreachable(void **state)
     unmake(&f);
 }
 
+/* The list that there is, asked for once more; the refresh that it began has ended when this returns. */
+static void take_catalogue(struct fixture *f, int fetches)
+{
+    struct err err = {0};
+    struct result r = {0};
+    struct catalogue *catalogue;
+    struct session_wait *wait;
+    assert_true(sessions_catalogue(f->sessions, f->box, on_result, &r, &catalogue, &wait, &err));
+    assert_null(wait); /* an old list is better than waiting for one */
+    assert_non_null(catalogue_find(catalogue, "m"));
+    catalogue_unref(catalogue);
+    bool busy = true;
+    for (int64_t end = clock_boot_ns() + 3 * CLOCK_NS_PER_S; busy && clock_boot_ns() < end; pause_ms(1)) {
+        pthread_mutex_lock(&f->sessions->lock);
+        busy = f->sessions->catalogue_entry.queued || f->sessions->catalogue_entry.running;
+        pthread_mutex_unlock(&f->sessions->lock);
+    }
+    assert_false(busy);
+    assert_int_equal(atomic_load(&fetched), fetches);
+    assert_int_equal(r.calls, 0);
+}
+
+/* While the upstream is down the last list is served, however old; it is asked for anew every ten seconds, and at the
+ * first request after it is back. */
+static void test_catalogue_stale(void **state)
+{
+    struct fixture f = make(3600000);
+    struct result r = {0};
+    struct err err = {0};
+    struct catalogue *catalogue;
+    struct session_wait *wait;
+    atomic_store(&fetched_ago_ns, (LIMIT_CATALOGUE_AGE_S - 5) * CLOCK_NS_PER_S);
+    assert_true(sessions_catalogue(f.sessions, f.box, on_result, &r, &catalogue, &wait, &err));
+    run_until(&f, &r.calls, 1);
+    catalogue_unref(r.catalogue);
+    take_catalogue(&f, 1); /* not old enough */
+    unmake(&f);
+
+    f = make(3600000);
+    atomic_store(&fetched_ago_ns, (LIMIT_CATALOGUE_AGE_S + 1) * CLOCK_NS_PER_S);
+    r.calls = 0;
+    assert_true(sessions_catalogue(f.sessions, f.box, on_result, &r, &catalogue, &wait, &err));
+    run_until(&f, &r.calls, 1);
+    catalogue_unref(r.catalogue);
+    int64_t *next = &f.sessions->catalogue_entry.refused_until_ns;
+    atomic_store(&attest_kind, ERR_UNREACHABLE);
+    for (int attempt = 1; attempt <= 2; attempt++) {
+        int64_t before = clock_boot_ns();
+        take_catalogue(&f, 1 + attempt);
+        int64_t pause = LIMIT_ATTESTATION_REFUSED_S * CLOCK_NS_PER_S;
+        assert_true(*next >= before + pause && *next <= clock_boot_ns() + pause);
+        take_catalogue(&f, 1 + attempt); /* served, and nothing asked meanwhile */
+        *next = clock_boot_ns();         /* ten seconds later */
+    }
+    atomic_store(&attest_kind, ERR_NONE);
+    atomic_store(&fetched_ago_ns, 0);
+    take_catalogue(&f, 4);
+    take_catalogue(&f, 4); /* fresh again */
+    unmake(&f);
+}
+
 static void test_allocation_failures(void **state)
 {
     struct fixture f = make(3600000);
@@ -507,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_waiters_at_the_end),
         cmocka_unit_test(test_catalogue),
         cmocka_unit_test(test_catalogue_unreachable),
+        cmocka_unit_test(test_catalogue_stale),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_budget),
     };

@@ -282,7 +282,7 @@ static void fetch_failures(void **state)
         enum err_kind kind;
     } rows[] = {{"/redirect", ERR_UPSTREAM}, {"/cut", ERR_UPSTREAM},   {"/cut-chunk", ERR_UPSTREAM},
                 {"/never", ERR_TIMEOUT},     {"/stall", ERR_TIMEOUT},  {"/huge-headers", ERR_UPSTREAM},
-                {"/big", ERR_TOO_LARGE},     {"bad path", ERR_INVALID}};
+                {"/big", ERR_UPSTREAM},      {"bad path", ERR_INVALID}};
     struct stub *s = stub_start(NULL);
     struct upstream_config *c = config_for(s->port, "http", "127.0.0.1", NULL);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
