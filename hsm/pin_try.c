@@ -106,7 +106,8 @@ bool pin_try_deny(const struct pin_try *try, struct err *err)
 {
     if (is_credential(try->source->file)) {
         return err_set(err, ERR_PIN,
-                       "a login to the token (serial %s) broke off before it said whether the PIN in %s is right; look at "
+                       "a login to the token (serial %s) broke off before it said whether the PIN in %s is "
+                       "right; look at "
                        "the tries left with the token's own tool, then delete %s",
                        try->serial, try->source->file, try->marker);
     }

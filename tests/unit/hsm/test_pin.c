@@ -85,7 +85,8 @@ static void test_a_file_is_another_when_it_was_written(void **state)
     make_file("1235");
     assert_true(may_try());
     struct pin_try try;
-    assert_true(pin_try_begin(&try, &(struct pin_source){file, folder}, SERIAL, NULL) && pin_try_mark(&try, NULL));
+    assert_true(pin_try_begin(&try, &(struct pin_source){file, folder}, SERIAL, NULL) &&
+                pin_try_mark(&try, NULL));
     pin_try_end(&try, PIN_ACCEPTED);
     assert_int_not_equal(access(marker, F_OK), 0);
 }
