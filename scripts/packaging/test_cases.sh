@@ -250,10 +250,6 @@ stopped_stays_stopped() {
     box systemctl stop e2ee-hsm-proxy && box_sh 'apt-get install --reinstall /packages-2/*.deb' &&
         is "$(state_of e2ee-hsm-proxy ActiveState)" inactive && active e2ee-keyholder && box systemctl start e2ee-hsm-proxy && soon 10 answered
 }
-one_version() {
-    not box_sh 'apt-get install --allow-downgrades /packages/e2ee-keyholder_*.deb' ||
-        not is "$(box dpkg-query -W -f '${Status}' e2ee-hsm-proxy)" 'install ok installed'
-}
 upgrade() {
     check "upgrade: both services run anew, and stay enabled" upgraded
     check "upgrade: edited configuration kept, the rest renewed" edits_are_kept
