@@ -158,7 +158,7 @@ static void test_recovery(void **state)
     uint64_t key;
     prepare("login_general_error");
     set("MOCK_AFTER", "1");
-    set("MOCK_DERIVES", "3");
+    set("MOCK_DERIVES", "4"); /* the self test derives once, OPEN twice */
     assert_true(kh_start(&k));
     int control = kh_control(&k, NULL);
     kh_peer_new(&model);
