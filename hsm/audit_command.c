@@ -57,7 +57,7 @@ static bool read_words(struct words *w, const char **files, int argc, char **arg
 int audit_command(int argc, char **argv)
 {
     static const char *const variables[] = {NULL};
-    struct words w = {.options = {NULL}};
+    struct words w = {0};
     struct err err = {0};
     bool good = false;
     if (argc > 0 && (strcmp(argv[0], "--help") == 0 || (argc > 1 && strcmp(argv[1], "--help") == 0))) {

@@ -131,6 +131,7 @@ void profile_fill(struct sandbox *s, char said[static 128], const struct options
     *s = (struct sandbox){.network = o->network_count > 0, .port_count = o->network_count};
     memcpy(s->ports, o->network_ports, sizeof s->ports);
     sandbox_read_system(s);
+    sandbox_read_beside(s, o->config_file); /* SIGHUP */
     sandbox_write(s, state_dir);
     write_beside(s, o->audit.path);
     write_beside(s, o->server.socket_path);

@@ -120,11 +120,12 @@ closing_line() {
     fi
 }
 
-# run_ctest DIR LABELS: the cases of a build whose label matches; fills $counts from ctest's own report.
+# run_ctest DIR LABELS: the cases of a build whose label matches, twice as many at a time as there are cores, for half of them wait
+# for tokens that are slow or gone. Fills $counts from ctest's own report.
 run_ctest() {
     local report=$logs/junit-${counts##*/}.xml status=0
     rm -f "$report"
-    ctest --test-dir "$1" -j "${cores:?}" -L "$2" --output-on-failure --output-junit "$report" || status=$?
+    ctest --test-dir "$1" -j "$((2 * ${cores:?}))" -L "$2" --output-on-failure --output-junit "$report" || status=$?
     [ -s "$report" ] || return 1
     python3 - "$report" >"$counts" <<'PY'
 import sys

@@ -117,18 +117,32 @@ static bool line_end(struct feed *f, const char *line, size_t len, bool whole, s
     return data_line(f, line + skip, len - skip, whole, err);
 }
 
+/* len more bytes of a line that means nothing. One without an end would swallow the events behind it, unseen. */
+static bool skip(struct sse *p, size_t len, struct err *err)
+{
+    if (len > p->max - p->skipped) {
+        return err_set(err, ERR_UPSTREAM, "a line of the upstream's stream is longer than %zu bytes", p->max);
+    }
+    p->skipped += len;
+    return true;
+}
+
 /* The rest of a feed, which ends within a line: kept only if the line can still be a data field. */
 static bool keep_part(struct sse *p, const char *part, size_t len, struct err *err)
 {
-    if (p->skipping || len == 0) {
+    if (p->skipping) {
+        return skip(p, len, err);
+    }
+    if (len == 0) {
         return true;
     }
     size_t have = p->line.len < FIELD_BYTES ? FIELD_BYTES - p->line.len : 0;
     size_t n = len < have ? len : have;
     if (memcmp(part, &FIELD[FIELD_BYTES - have], n) != 0) {
         p->skipping = true;
+        p->skipped = p->line.len;
         forget(&p->line);
-        return true;
+        return skip(p, len, err);
     }
     return keep(p, &p->line, part, len, err);
 }

@@ -21,6 +21,7 @@ struct sse {
     bool has_data;   /* the event has a data field, if only an empty one */
     bool after_cr;   /* a LF that comes next belongs to the CR before it */
     bool skipping;   /* the unfinished line is a comment or an ignored field: nothing of it is kept */
+    size_t skipped;  /* its bytes so far */
 };
 
 /* One event's data, valid only during the call, len > 0. Returning false (with err filled) ends the feed. The

@@ -93,7 +93,9 @@ static CK_RV make(struct pair *p, CK_ATTRIBUTE *more, CK_ULONG count, const char
                                       {CKA_LABEL, (void *)(uintptr_t)public_label, strlen(public_label)}};
     CK_ATTRIBUTE private_template[8] = {{CKA_LABEL, label, 3}};
     CK_ULONG n = public_label[0] == 'r' ? 1 : 0; /* else a label on the public half only */
-    memcpy(private_template + n, more, count * sizeof *more);
+    for (CK_ULONG i = 0; i < count; i++) {
+        private_template[n + i] = more[i];
+    }
     CK_RV rv = f->C_GenerateKeyPair(session, &mechanism, public_template, 3, private_template, n + count,
                                     &p->public_key, &p->private_key);
     uint8_t wrapped[67];

@@ -25,7 +25,7 @@ IN_THE_MIDDLE = {
     "invalid-json": UPSTREAM, "not-object": UPSTREAM, "invalid-utf8": UPSTREAM, "deep": UPSTREAM,
     "trailing-json": UPSTREAM, "dup-key": UPSTREAM, "dup-key-escaped": UPSTREAM, "dup-choices": UPSTREAM,
     "cut": UPSTREAM, "cut-event": UPSTREAM, "cut-finished": UPSTREAM, "cut-hard": UPSTREAM, "cut-reset": UPSTREAM,
-    "huge-event": UPSTREAM,
+    "huge-event": UPSTREAM, "endless-line": UPSTREAM,
     "error-upstream": UPSTREAM, "error-string": UPSTREAM, "error-no-done": UPSTREAM, "error-event": UPSTREAM,
     "error-overloaded": OVERLOADED, "error-blocked": (502, "content_blocked_by_provider"),
 }
@@ -53,15 +53,14 @@ COMPLETE = {
     **dict.fromkeys([
         "delay", "content-type-json", "empty-field", "upper-hex", "sealed-nul", "key-change", "empty-extras", "top-string",
         "delta-null", "no-delta", "content-null", "content-empty", "content-deleted", "reasoning-186", "choices-null",
-        "no-index", "id-changes", "no-role", "no-usage", "usage-early", "pretty", "endless-line", "comment-flood", "cr",
+        "no-index", "id-changes", "no-role", "no-usage", "usage-early", "pretty", "comment-flood", "cr",
         "crlf", "mixed-eol", "comments", "bom", "no-space", "multi-line", "bytes", "blank-lines", "event-fields",
         "done-twice", "after-done", "linger"], "stop"),
     "no-finish": None, "finish-length": "length", "finish-filter": "content_filter", "finish-tools": "tool_calls",
 }
 
-# Of those: a piece of the answer is another text, or none. The endless line swallows the event behind it, as a line
-# whose field nobody knows does by the standard.
-OTHER_TEXT = {"empty-field", "sealed-nul", "endless-line"}
+# Of those: a piece of the answer is another text, or none.
+OTHER_TEXT = {"empty-field", "sealed-nul"}
 
 # Evidence that is refused (attestation_failed), with the check that says so.
 REFUSED_EVIDENCE = {
@@ -75,13 +74,12 @@ REFUSED_EVIDENCE = {
     "attest-dup-key": "body", "attest-invalid": "body", "attest-not-object": "body", "attest-deep": "body",
     "stale-past": "freshness", "gpu-nonce": "gpu.nonce", "no-gpu": "gpu.devices", "gpu-empty": "gpu.devices",
     "gpu-fewer": "gpu.devices", "gpu-twice": "gpu.devices", "gpu-flip": "gpu.signature", "gpu-report": "gpu.nonce",
-    "gpu-firmware": "gpu.firmware", "gpu-root": "gpu.certificates",
+    "gpu-firmware": "gpu.firmware", "gpu-root": "gpu.certificates", "attest-model": "body.model", "algo": "body.algorithm",
 }
 
-# Evidence that holds. algo and attest-model are words that no quote binds: what is sealed to is the key in REPORTDATA.
-# verified-absent: the provider's own opinion counts for nothing unless it is "no".
+# Evidence that holds. verified-absent: the provider's own opinion counts for nothing unless it is "no".
 ACCEPTED_EVIDENCE = ["key-128", "quote-base64", "quote-upper", "log-double", "keyset-only", "stale-short", "verified-absent",
-                     "no-compose", "algo", "attest-model", "other-os", "other-compose"]
+                     "no-compose", "other-os", "other-compose"]
 
 # The attestation request's other ends. Silence there takes 45 s.
 ATTESTATION = {
@@ -94,5 +92,5 @@ ATTESTATION = {
 }
 
 # The list of models: a sample, as both ways of asking share their code.
-MODELS = {"http-401": UPSTREAM, "http-429": UPSTREAM, "http-500": UPSTREAM, "redirect": UPSTREAM, "body-huge": UPSTREAM,
+MODELS = {"http-401": (401, "invalid_api_key"), "http-429": (429, "upstream_error"), "http-500": UPSTREAM, "redirect": UPSTREAM, "body-huge": UPSTREAM,
           "body-invalid": UPSTREAM, "body-empty": UPSTREAM, "close": UNREACHABLE}

@@ -28,7 +28,8 @@ static void make_file(const char *pin)
     snprintf(beside, sizeof beside, "%s.new", file);
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC, 0400);
     assert_true(fd >= 0 && write(fd, pin, strlen(pin)) == (ssize_t)strlen(pin));
-    struct timespec times[2] = {{++second, 0}, {second, 0}};
+    second++;
+    struct timespec times[2] = {{second, 0}, {second, 0}};
     assert_int_equal(futimens(fd, times), 0);
     close(fd);
     assert_int_equal(rename(beside, file), 0);
