@@ -1,8 +1,10 @@
 #include "hsm/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,6 +24,23 @@ static bool make_address(struct sockaddr_un *address, const char *path, struct e
     int n = snprintf(address->sun_path, sizeof address->sun_path, "%s", path);
     return (n > 0 && n < (int)sizeof address->sun_path) ||
            err_set(err, ERR_CONFIG, "a socket's path has 1 to %zu bytes", sizeof address->sun_path - 1);
+}
+
+/* Held from here to the process's end: a socket that is bound and not yet listened on looks as one that a crash has left. */
+static bool take_lock(const char *socket_path, struct err *err)
+{
+    char path[sizeof((struct sockaddr_un *)0)->sun_path + sizeof ".lock"];
+    snprintf(path, sizeof path, "%s.lock", socket_path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return err_errno(err, ERR_IO, errno, "cannot make %s", path);
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return err_set(err, ERR_CONFIG, "another keyholder has %s", socket_path);
+    }
+    forked_close(fd);
+    return true;
 }
 
 /* A socket file that nobody listens on any more is left from a crash. */
@@ -70,7 +89,7 @@ int listen_open(const struct server_options *options, struct err *err)
     if (!ok) {
         err_errno(err, ERR_IO, errno, "cannot make a socket");
     }
-    ok = ok && remove_stale(probe, &address, err);
+    ok = ok && take_lock(options->socket_path, err) && remove_stale(probe, &address, err);
     /* The umask of process_harden (077) makes it 0600 from its first moment. */
     if (ok && bind(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         ok = err_errno(err, ERR_IO, errno, "cannot make the socket %s", options->socket_path);

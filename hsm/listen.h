@@ -5,7 +5,8 @@
 #include "hsm/server.h"
 
 /* The socket options->socket_path: mode 0600; 0660 with the first --allow-gid as group; 0666 with another --allow-uid (SO_PEERCRED
- * decides in each case). A stale socket is replaced, a living one is ERR_CONFIG. -1 on failure. Connections are refused until
+ * decides in each case). A stale socket is replaced, one of a keyholder that lives is ERR_CONFIG (socket_path.lock, which stays,
+ * is held until the process ends). -1 on failure. Connections are refused until
  * listen_begin: it is made before the sandbox, and used when the token is there. */
 int listen_open(const struct server_options *options, struct err *err) MUST_CHECK;
 bool listen_begin(int fd, struct err *err) MUST_CHECK; /* -1 is fine */

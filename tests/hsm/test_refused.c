@@ -1,6 +1,7 @@
 /* Tokens that the keyholder must refuse at start, PINs above all: with which exit code, in which words, and without what. */
 #include "harness.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -198,6 +199,37 @@ static void test_working_folder(void **state)
     kh_remove(&k);
 }
 
+/* A keyholder that is still waiting for its token has its socket already. */
+static void test_one_socket(void **state)
+{
+    struct kh first, second, after;
+    char path[96];
+    kh_prepare(&first, "initialize_hangs");
+    snprintf(path, sizeof path, "%s/socket", first.dir);
+    kh_arg(&first, "--socket", path);
+    kh_spawn(&first, -1);
+    for (int i = 0; i < HARNESS_WAIT_S * 50 && access(path, F_OK) != 0; i++) {
+        usleep(20000);
+    }
+    kh_prepare(&second, "plain");
+    kh_arg(&second, "--socket", path);
+    kh_spawn(&second, -1);
+    assert_int_equal(kh_wait(&second), KEYIPC_EXIT_FAILED);
+    assert_int_equal(kh_count(&second, "log", "another keyholder has"), 1);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(kill(first.pid, SIGKILL), 0);
+    assert_int_equal(kh_wait(&first), -SIGKILL);
+    kh_prepare(&after, "plain"); /* what it left is no obstacle */
+    kh_arg(&after, "--socket", path);
+    kh_spawn(&after, -1);
+    close(kh_connect_socket(path));
+    assert_int_equal(kill(after.pid, SIGTERM), 0);
+    assert_int_equal(kh_wait(&after), KEYIPC_EXIT_OK);
+    kh_remove(&after);
+    kh_remove(&second);
+    kh_remove(&first);
+}
+
 /* What a module prints must not get into a report. */
 static void test_prints(void **state)
 {
@@ -230,7 +262,8 @@ int main(void)
         cmocka_unit_test(test_no_secp256k1),     cmocka_unit_test(test_wrong_pin),
         cmocka_unit_test(test_pin_file),         cmocka_unit_test(test_sessions_taken),
         cmocka_unit_test(test_no_configuration), cmocka_unit_test(test_hangs_at_start),
-        cmocka_unit_test(test_working_folder),   cmocka_unit_test(test_prints),
+        cmocka_unit_test(test_working_folder),   cmocka_unit_test(test_one_socket),
+        cmocka_unit_test(test_prints),
     };
     struct err err = {0};
     if (!secret_heap_init(&err)) {
