@@ -66,9 +66,9 @@ int audit_command(int argc, char **argv)
     }
     const char **files = NULL;
     bool ok = mem_install_openssl(&err) && process_harden(&err) && process_clean_environment(variables, &err);
-    if (ok) {
-        files = mem_calloc((size_t)argc + 1, sizeof *files);
-        ok = files != NULL || err_set(&err, ERR_MEMORY, "no memory");
+    if (ok && (files = mem_calloc((size_t)argc + 1, sizeof *files)) == NULL) {
+        err_set(&err, ERR_MEMORY, "no memory");
+        ok = false;
     }
     ok = ok && read_words(&w, files, argc, argv, &err) && report_custody(&good, &w.options, &err);
     mem_free(files);
