@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "hsm/ckr.h"
+#include "hsm/ecdh1.h"
 
 /* Calls the module's function and leaves its value in rv; "already" counts as success, here alone. */
 #define CALL(function, ...)                                                                                  \
@@ -93,11 +94,10 @@ CK_RV module_derive_ecdh(struct module *m, CK_SESSION_HANDLE session, CK_OBJECT_
                          const uint8_t *point, size_t point_len, CK_ATTRIBUTE *tmpl, CK_ULONG count,
                          CK_OBJECT_HANDLE *derived)
 {
-    CK_ECDH1_DERIVE_PARAMS params;
-    memset(&params, 0, sizeof params);
-    params.kdf = CKD_NULL;
-    params.public_data = (unsigned char *)(uintptr_t)point; /* the interface predates const */
-    params.public_data_len = point_len;
+    struct ecdh1_params params = {.kdf = CKD_NULL,
+                                  .public_point =
+                                      (CK_BYTE *)(uintptr_t)point, /* the interface predates const */
+                                  .public_len = point_len};
     CK_MECHANISM mechanism = {m->ecdh, &params, sizeof params};
     *derived = CK_INVALID_HANDLE;
     CALL(C_DeriveKey, session, &mechanism, private_key, tmpl, count, derived)

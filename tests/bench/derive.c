@@ -2,7 +2,7 @@
  * Usage: bench-derive MODULE TOKEN_LABEL PIN_FILE THREADS SECONDS. Prints {"derives","seconds","cpu_seconds",
  * "p50_us","p99_us"}. The PIN stays in ordinary memory: for test tokens only. */
 #include <dlfcn.h>
-#include <p11-kit/pkcs11.h>
+
 #include <pthread.h>
 #include <secp256k1.h>
 #include <stdbool.h>
@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+
+#include "hsm/ecdh1.h"
 
 #define POINTS 256
 #define TIMES 65536
@@ -68,7 +70,7 @@ static void derive_one(CK_SESSION_HANDLE session, unsigned char *point)
     CK_ULONG len = 32;
     unsigned char value[64];
     CK_OBJECT_HANDLE derived;
-    CK_ECDH1_DERIVE_PARAMS params = {.kdf = CKD_NULL, .public_data_len = 65, .public_data = point};
+    struct ecdh1_params params = {.kdf = CKD_NULL, .public_len = 65, .public_point = point};
     CK_MECHANISM mechanism = {CKM_ECDH1_DERIVE, &params, sizeof params};
     CK_ATTRIBUTE wanted[] = {
         {CKA_CLASS, &class, sizeof class},   {CKA_KEY_TYPE, &type, sizeof type},

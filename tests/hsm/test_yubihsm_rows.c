@@ -3,12 +3,14 @@
 #include "harness.h"
 
 #include <dlfcn.h>
-#include <p11-kit/pkcs11.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "hsm/ecdh1.h"
 
 static CK_FUNCTION_LIST *f;
 static CK_SESSION_HANDLE session;
@@ -135,7 +137,7 @@ static CK_RV derive(const struct pair *p, const uint8_t *point, struct wish w, C
                              {CKA_SENSITIVE, &no, 1},
                              {CKA_EXTRACTABLE, &w.extractable, 1},
                              {CKA_VALUE_LEN, &w.len, sizeof w.len}};
-    CK_ECDH1_DERIVE_PARAMS params = {.kdf = CKD_NULL, .public_data = data, .public_data_len = w.point_len};
+    struct ecdh1_params params = {.kdf = CKD_NULL, .public_point = data, .public_len = w.point_len};
     CK_MECHANISM mechanism = {CKM_ECDH1_DERIVE, &params, sizeof params};
     size_t wrap = w.point_len - POINT_BYTES;
     data[0] = 4;

@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hsm/ecdh1.h"
+
 #define MOCK_SLOT 7
 #define MOCK_PIN "1234"
 

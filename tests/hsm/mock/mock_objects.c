@@ -120,13 +120,13 @@ static int copy_x(unsigned char *out, const unsigned char *x, const unsigned cha
 static CK_RV judge_derive(CK_MECHANISM *mechanism, struct mock_object *base, CK_ATTRIBUTE *tmpl,
                           CK_ULONG count)
 {
-    const CK_ECDH1_DERIVE_PARAMS *params = mechanism->pParameter;
+    const struct ecdh1_params *params = mechanism->pParameter;
     CK_ATTRIBUTE *len = find(tmpl, count, CKA_VALUE_LEN);
     if (mechanism->mechanism != CKM_ECDH1_DERIVE) {
         return CKR_MECHANISM_INVALID;
     }
-    if (mechanism->ulParameterLen != sizeof *params || params->kdf != CKD_NULL ||
-        params->shared_data_len != 0 || params->public_data_len != 65) {
+    if (mechanism->ulParameterLen != sizeof *params || params->kdf != CKD_NULL || params->shared_len != 0 ||
+        params->public_len != 65) {
         return CKR_MECHANISM_PARAM_INVALID;
     }
     if (base == NULL || base->class != CKO_PRIVATE_KEY) {
@@ -145,7 +145,7 @@ static CK_RV judge_derive(CK_MECHANISM *mechanism, struct mock_object *base, CK_
 CK_RV mock_derive_key(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
                       CK_ATTRIBUTE *tmpl, CK_ULONG count, CK_OBJECT_HANDLE *derived)
 {
-    const CK_ECDH1_DERIVE_PARAMS *params = mechanism->pParameter;
+    const struct ecdh1_params *params = mechanism->pParameter;
     secp256k1_pubkey point;
     spend("MOCK_DERIVE_MS");
     CK_RV rv = mock_enter();
@@ -157,7 +157,7 @@ CK_RV mock_derive_key(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJE
     rv = mock_session(handle) == NULL ? CKR_SESSION_HANDLE_INVALID
          : !mock_logged_in()          ? CKR_USER_NOT_LOGGED_IN
                                       : judge_derive(mechanism, private_key, tmpl, count);
-    if (rv == CKR_OK && secp256k1_ec_pubkey_parse(context(), &point, params->public_data, 65) != 1) {
+    if (rv == CKR_OK && secp256k1_ec_pubkey_parse(context(), &point, params->public_point, 65) != 1) {
         rv = CKR_GENERAL_ERROR;
     }
     struct mock_object *secret = rv == CKR_OK ? mock_object_new(handle) : NULL;

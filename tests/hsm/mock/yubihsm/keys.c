@@ -119,15 +119,14 @@ CK_RV yubi_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRI
 /* VALUE_LEN's low-order bytes are given. */
 static CK_RV refuse_derive(CK_MECHANISM *mechanism, CK_ATTRIBUTE *tmpl, CK_ULONG count, CK_ULONG *len)
 {
-    const CK_ECDH1_DERIVE_PARAMS *params = mechanism->pParameter;
+    const struct ecdh1_params *params = mechanism->pParameter;
     CK_ATTRIBUTE *type = find(tmpl, count, CKA_KEY_TYPE), *wanted = find(tmpl, count, CKA_VALUE_LEN);
     *len = wanted != NULL ? *(CK_ULONG *)wanted->pValue : 32;
     if (asks(tmpl, count, CKA_TOKEN, CK_TRUE) || asks(tmpl, count, CKA_EXTRACTABLE, CK_FALSE) ||
         (type != NULL && *(CK_KEY_TYPE *)type->pValue != CKK_GENERIC_SECRET)) {
         return CKR_ATTRIBUTE_VALUE_INVALID;
     }
-    if (*len == 0 || *len > 32 ||
-        (mechanism->ulParameterLen == sizeof *params && params->public_data_len != 65)) {
+    if (*len == 0 || *len > 32 || (mechanism->ulParameterLen == sizeof *params && params->public_len != 65)) {
         return CKR_DATA_LEN_RANGE;
     }
     return CKR_OK;
