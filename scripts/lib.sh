@@ -171,10 +171,10 @@ build_preset() {
     mkdir -p "$dir"
     log=$dir/build.log
     set -- ${1:+--target} "$@"
-    local compiler=()
+    local extra=()
     # The preset names Debian 12's; elsewhere any clang with libFuzzer does.
-    if [ "$preset" = fuzz ] && ! command -v clang-14 >/dev/null; then compiler=(-DCMAKE_C_COMPILER=clang); fi
-    if ! (cd "$root" && cmake --preset "$preset" ${compiler[@]+"${compiler[@]}"} && cmake --build "$dir" -j "$cores" "$@") >"$log" 2>&1; then
+    if [ "$preset" = fuzz ] && ! command -v clang-14 >/dev/null; then extra=(-DCMAKE_C_COMPILER=clang); fi
+    if ! (cd "$root" && cmake --preset "$preset" ${extra[@]+"${extra[@]}"} && cmake --build "$dir" -j "$cores" "$@") >"$log" 2>&1; then
         grep -E 'error|warning:|FAILED|CMake Error' -A 6 "$log" | head -60 >&2 || tail -40 "$log" >&2
         die "the $preset build failed; all of it is in ${log#"$root"/}"
     fi

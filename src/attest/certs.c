@@ -107,6 +107,13 @@ static void parsed_keep(const uint8_t sha256[static SHA256_BYTES], X509 *cert)
     X509_free(old);
 }
 
+void certs_settle(X509 *cert)
+{
+    if (cert != NULL) {
+        (void)X509_check_purpose(cert, -1, 0);
+    }
+}
+
 /* A certificate that is exactly the DER it came in. */
 static X509 *cert_of_der(const uint8_t *der, size_t len)
 {
@@ -119,6 +126,7 @@ static X509 *cert_of_der(const uint8_t *der, size_t len)
         cert = NULL;
     }
     OPENSSL_free(again);
+    certs_settle(cert);
     ERR_clear_error();
     return cert;
 }

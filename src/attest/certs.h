@@ -60,6 +60,9 @@ bool certs_verify(const struct certs *certs, const struct attest_root *root, con
                   const struct certs_crl *pck_crl, int64_t allow_stale_s, int64_t now,
                   struct err *err) MUST_CHECK;
 
+/* OpenSSL works out a certificate's extensions when it first verifies with it. This has it done now: before the certificate is
+ * handed to other threads, so that they only read. NULL is fine. */
+void certs_settle(X509 *cert);
 /* The root's certificate, owned by the root. */
 X509 *root_certificate(const struct attest_root *root);
 

@@ -77,6 +77,7 @@ static struct attest_root *root_of(X509 *cert, struct err *err)
         root = NULL;
     } else {
         root->cert = cert;
+        certs_settle(cert);
     }
     OPENSSL_free(der);
     return root;
