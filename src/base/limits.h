@@ -32,7 +32,8 @@
 /* Upstream */
 #define LIMIT_UPSTREAM_CONNECT_S 10
 #define LIMIT_UPSTREAM_URL_BYTES 2048     /* base, path and query together */
-#define LIMIT_UPSTREAM_BUFFER_BYTES 16384 /* what libcurl reads at once, and holds for a paused transfer */
+#define LIMIT_UPSTREAM_BUFFER_BYTES 65536 /* what libcurl reads at once, and holds for a paused transfer */
+#define LIMIT_UPSTREAM_UPLOAD_BYTES 16384 /* what it sends at once */
 #define LIMIT_UPSTREAM_CONNECTIONS 1024   /* kept by one loop, busy and idle */
 #define LIMIT_UPSTREAM_LINGER_MS                                                                             \
     1000 /* what ends an answer that nobody waits for any more may take so long */
