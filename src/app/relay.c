@@ -31,7 +31,6 @@ struct relay {
     bool last_queued;  /* [DONE], or an error of the upstream: nothing of the answer follows it */
     struct err broken; /* why nothing follows the queued events */
     size_t charged;    /* of what is gathered, against --max-inflight-bytes */
-    bool client_full;
 };
 
 static bool add_stops(struct relay *r, struct err *err)
@@ -114,7 +113,7 @@ static void flush(struct relay *r)
         reply_stream_begin(r->call, r->info->dropped);
     }
     metrics_add(METRIC_BYTES_OUT, (int64_t)r->out.len);
-    r->client_full = !call_stream_write(r->call, r->out.data, r->out.len);
+    call_stream_write(r->call, r->out.data, r->out.len);
     buf_reset(&r->out);
 }
 
@@ -197,10 +196,6 @@ static bool take_event(struct relay *r, struct answer_event *event, struct err *
 enum relay_state relay_advance(struct relay *r, const struct upstream_error **upstream, struct err *err)
 {
     struct answer_event *event;
-    /* Full at HIGH, and then until LOW. */
-    r->client_full =
-        call_streaming(r->call) &&
-        call_queued(r->call) > (r->client_full ? LIMIT_CLIENT_QUEUE_LOW : LIMIT_CLIENT_QUEUE_HIGH);
     while (!r->done && (event = queue_open_first(&r->queue, err)) != NULL) {
         if (event->kind == ANSWER_ERROR) {
             r->upstream_error = event->error;
@@ -236,7 +231,7 @@ enum relay_state relay_advance(struct relay *r, const struct upstream_error **up
 
 bool relay_should_pause(const struct relay *r)
 {
-    return r->client_full || queue_is_full(&r->queue);
+    return call_stream_full(r->call) || queue_is_full(&r->queue);
 }
 
 void relay_read_to_the_end(struct relay *r)

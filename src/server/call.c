@@ -83,6 +83,11 @@ bool call_streaming(const struct http_call *call)
     return call->streaming;
 }
 
+bool call_stream_full(const struct http_call *call)
+{
+    return call->full;
+}
+
 size_t call_queued(const struct http_call *call)
 {
     return conn_queued(call->conn);

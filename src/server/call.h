@@ -99,6 +99,8 @@ bool call_streaming(const struct http_call *call);
 /* Queues len bytes as one chunk. False when more than the high mark is queued: pause the source until on_drained
  * (what was given is queued in any case). */
 bool call_stream_write(struct http_call *call, const void *data, size_t len);
+/* True from a call_stream_write that returned false until the queue fell to the low mark. */
+bool call_stream_full(const struct http_call *call);
 /* Bytes queued for this client that the kernel has not taken. */
 size_t call_queued(const struct http_call *call);
 /* Ends the body properly, and the call. */

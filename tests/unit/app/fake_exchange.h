@@ -73,9 +73,9 @@ bool call_streaming(const struct http_call *call)
     return call->streaming;
 }
 
-size_t call_queued(const struct http_call *call)
+bool call_stream_full(const struct http_call *call)
 {
-    return 0;
+    return false;
 }
 
 static void fake_write(struct http_call *call, const void *data, size_t len)
