@@ -4,15 +4,14 @@
 #include <dlfcn.h>
 
 #include <pthread.h>
-#include <secp256k1.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "hsm/ecdh1.h"
+#include "points.h"
 
 #define POINTS 256
 #define TIMES 65536
@@ -20,7 +19,7 @@
 static CK_FUNCTION_LIST *p11;
 static CK_SLOT_ID slot;
 static CK_OBJECT_HANDLE key;
-static unsigned char points[POINTS][65];
+static unsigned char points[POINTS][POINT_BYTES];
 static double seconds;
 
 struct thread {
@@ -43,23 +42,6 @@ static void must(CK_RV rv, const char *what)
         fprintf(stderr, "bench-derive: %s: 0x%lx\n", what, rv);
         exit(1);
     }
-}
-
-static void make_points(void)
-{
-    secp256k1_context *context = secp256k1_context_create(SECP256K1_CONTEXT_SIGN);
-    for (int i = 0; i < POINTS; i++) {
-        secp256k1_pubkey point;
-        unsigned char scalar[32];
-        size_t len = sizeof points[i];
-        do {
-            if (getrandom(scalar, sizeof scalar, 0) != (ssize_t)sizeof scalar) {
-                exit(1);
-            }
-        } while (!secp256k1_ec_pubkey_create(context, &point, scalar));
-        secp256k1_ec_pubkey_serialize(context, points[i], &len, &point, SECP256K1_EC_UNCOMPRESSED);
-    }
-    secp256k1_context_destroy(context);
 }
 
 static void derive_one(CK_SESSION_HANDLE session, unsigned char *point)
@@ -176,7 +158,7 @@ int main(int argc, char **argv)
     int count = (int)strtol(argv[4], NULL, 10);
     struct thread *threads = calloc((size_t)count, sizeof *threads);
     seconds = strtod(argv[5], NULL);
-    make_points();
+    make_points(points, POINTS);
     load(argv[1]);
     find_slot(argv[2]);
     for (int i = 0; i < count; i++) {

@@ -5,7 +5,6 @@
  * Frames are written by hand from docs/PROTOCOL-KEYHOLDER.md: nothing of src/ is linked. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <secp256k1.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,14 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POINT 65
+#include "points.h"
+
 #define POINTS 4096
 #define TASKS_MAX 64
 #define HEAD 12 /* length 4, version 1, op 1, flags 2, request id 4 */
 #define VERSION 3
 enum { HELLO = 1, OPEN = 2, DERIVE = 3, ANSWER = 0x80 };
 
-static uint8_t points[POINTS][POINT];
+static uint8_t points[POINTS][POINT_BYTES];
 static int tasks[TASKS_MAX];
 static size_t task_count;
 
@@ -32,23 +32,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench-roundtrip: %s\n", what);
     exit(1);
-}
-
-static void make_points(void)
-{
-    secp256k1_context *context = secp256k1_context_create(SECP256K1_CONTEXT_SIGN);
-    for (int i = 0; i < POINTS; i++) {
-        secp256k1_pubkey point;
-        unsigned char scalar[32];
-        size_t len = POINT;
-        do {
-            if (getrandom(scalar, sizeof scalar, 0) != (ssize_t)sizeof scalar) {
-                die("no random bytes");
-            }
-        } while (!secp256k1_ec_pubkey_create(context, &point, scalar));
-        secp256k1_ec_pubkey_serialize(context, points[i], &len, &point, SECP256K1_EC_UNCOMPRESSED);
-    }
-    secp256k1_context_destroy(context);
 }
 
 static void put(uint8_t *out, uint64_t value, size_t bytes)
@@ -163,7 +146,7 @@ static void ask(int fd, const uint8_t key[static 8], uint32_t i)
     size_t len = frame(out, DERIVE, i, 81);
     memcpy(out + HEAD, key, 8);
     put(out + HEAD + 8, 1, 8);
-    memcpy(out + HEAD + 16, points[i % POINTS], POINT);
+    memcpy(out + HEAD + 16, points[i % POINTS], POINT_BYTES);
     send_all(fd, out, len);
 }
 
@@ -187,14 +170,14 @@ int main(int argc, char **argv)
     }
     size_t count = strtoul(argv[3], NULL, 10), in_flight = strtoul(argv[4], NULL, 10);
     double *cpu = calloc(count + 1, sizeof *cpu), *took = calloc(count + 1, sizeof *took);
-    uint8_t out[HEAD + POINT], opened[170], derived[32];
+    uint8_t out[HEAD + POINT_BYTES], opened[170], derived[32];
     if (cpu == NULL || took == NULL || count == 0 || in_flight == 0 || in_flight > count) {
         die("nothing to measure");
     }
-    make_points();
+    make_points(points, POINTS);
     int fd = open_connection(argv[1]);
-    memcpy(out + HEAD, points[0], POINT);
-    send_all(fd, out, frame(out, OPEN, 2, POINT));
+    memcpy(out + HEAD, points[0], POINT_BYTES);
+    send_all(fd, out, frame(out, OPEN, 2, POINT_BYTES));
     answer(fd, OPEN, opened, sizeof opened);
     open_tasks(argv[2]);
     uint64_t first = cpu_ns(), before = first;
