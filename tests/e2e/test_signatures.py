@@ -148,14 +148,16 @@ def test_stop_sequence(signed_proxy, sim):
 
 def test_client_leaves_while_it_is_asked_for(signed_proxy, sim):
     proxy = signed_proxy("require")
-    sim.fault("signature", "sig-404", count=3)
+    sim.fault("signature", "delay", value=5000)
     with clients.openai_client(proxy.url) as client:
         answer = client.chat.completions.create(**chat_body(PROMPT), stream=True)
-        for _ in answer:
-            if sim.stats()["signature_requests"] > 0:
+        for chunk in answer:
+            if chunk.choices and chunk.choices[0].finish_reason:
                 break
+        wait_until("the signature is asked for", lambda: sim.stats()["signature_requests"] > 0, 5)
+        assert proxy.metric("e2ee_proxy_streams_open") == 1
         answer.close()
-    wait_until("the exchange is gone", lambda: proxy.metric("e2ee_proxy_streams_open") == 0, 5)
+    wait_until("the exchange is gone", lambda: proxy.metric("e2ee_proxy_streams_open") == 0, 4)
     assert proxy.post(chat_body(PROMPT))[0] == 200
 
 
