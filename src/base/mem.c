@@ -32,6 +32,16 @@ char *mem_strndup(const char *text, size_t len)
     return copy;
 }
 
+/* OPENSSL_cleanse goes eight bytes at a time, and OpenSSL frees a read buffer of 16 kB for each TLS record. */
+void mem_wipe(void *p, size_t len)
+{
+#if defined(E2EE_HAVE_EXPLICIT_BZERO)
+    explicit_bzero(p, len);
+#else
+    OPENSSL_cleanse(p, len);
+#endif
+}
+
 void mem_free(void *p)
 {
     free(p);
@@ -50,7 +60,13 @@ void *mem_wiping_malloc(size_t size)
 void mem_wiping_free(void *p)
 {
     if (p != NULL) {
-        OPENSSL_cleanse(p, malloc_usable_size(p));
+        size_t usable = malloc_usable_size(p);
+        void *whole = p;
+        __asm__(
+            ""
+            : "+r"(
+                whole)); /* else _FORTIFY_SOURCE takes what was asked for as the block's size, where it can see it */
+        mem_wipe(whole, usable);
         free(p);
     }
 }

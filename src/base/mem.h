@@ -16,6 +16,8 @@ void *mem_calloc(size_t count, size_t size) MUST_CHECK;
 char *mem_strdup(const char *text) MUST_CHECK;
 char *mem_strndup(const char *text, size_t len) MUST_CHECK;
 void mem_free(void *p);
+/* Overwrites len bytes, and the compiler may not leave it out. */
+void mem_wipe(void *p, size_t len);
 /* Wipes the whole usable block, then frees it. For plaintext. NULL is fine. */
 void mem_free_wipe(void *p);
 

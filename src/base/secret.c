@@ -7,6 +7,8 @@
 
 #include <openssl/crypto.h>
 
+#include "base/mem.h"
+
 #define SECURE_HEAP_BYTES (1u << 20)
 #define SECURE_HEAP_MINIMUM 64
 
@@ -71,7 +73,7 @@ void secret_free(struct secret *s)
 void secret_truncate(struct secret *s, size_t len)
 {
     if (len < s->len) {
-        OPENSSL_cleanse(s->data + len, s->len - len);
+        mem_wipe(s->data + len, s->len - len);
         s->len = len;
     }
 }
@@ -95,7 +97,7 @@ size_t secret_live_count(void)
 
 void secret_wipe(void *p, size_t len)
 {
-    OPENSSL_cleanse(p, len);
+    mem_wipe(p, len);
 }
 
 bool secret_bytes_equal(const void *a, const void *b, size_t len)
