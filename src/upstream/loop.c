@@ -7,9 +7,10 @@
 #define SOCKS_EACH 4 /* descriptors of one transfer: IPv4 and IPv6 at once, and the name resolver's pair */
 #define TICK_MS 250  /* how late a time-out may be noticed */
 
-/* One descriptor that libcurl wants watched. */
+/* One descriptor that libcurl wants watched, for one transfer: none shares its connection. */
 struct upstream_sock {
     struct upstream_loop *loop;
+    struct transfer *transfer; /* libcurl gives its descriptors back before a transfer leaves it */
     struct upstream_sock *prev, *next;
     struct event event;
 };
@@ -110,21 +111,27 @@ static void work(struct upstream_loop *loop)
     }
 }
 
-static void run(struct upstream_loop *loop, curl_socket_t fd, int mask)
+void upstream_loop_act(struct upstream_loop *loop, curl_socket_t fd, int mask, const struct transfer *t)
 {
     int running = 0;
+    read_ahead_begin(&loop->ahead);
     loop->in_curl++;
     curl_multi_socket_action(loop->multi, fd, mask, &running);
     loop->in_curl--;
+    read_ahead_end(&loop->ahead, t);
+}
+
+/* After libcurl has acted. */
+static void settle(struct upstream_loop *loop)
+{
+    read_ahead_use_up_all(loop);
     take_results(loop);
     work(loop);
 }
 
 static void on_deferred(evutil_socket_t fd, short what, void *arg)
 {
-    struct upstream_loop *loop = arg;
-    take_results(loop);
-    work(loop);
+    settle(arg);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -142,12 +149,18 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 static void on_sock(evutil_socket_t fd, short what, void *arg)
 {
     struct upstream_sock *s = arg;
-    run(s->loop, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+    struct upstream_loop *loop = s->loop;
+    struct transfer *t = s->transfer;
+    upstream_loop_act(loop, fd,
+                      (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0), t);
+    read_ahead_use_up(t);
+    settle(loop);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-    run(arg, CURL_SOCKET_TIMEOUT, 0);
+    upstream_loop_act(arg, CURL_SOCKET_TIMEOUT, 0, NULL);
+    settle(arg);
 }
 
 static int timer_wish(CURLM *multi, long ms, void *arg)
@@ -210,6 +223,7 @@ static int sock_wish(CURL *easy, curl_socket_t fd, int what, void *arg, void *kn
 {
     struct upstream_loop *loop = arg;
     struct upstream_sock *s = known;
+    struct transfer *t = NULL;
     if (what == CURL_POLL_REMOVE) {
         if (s != NULL) {
             curl_multi_assign(loop->multi, fd, NULL);
@@ -222,6 +236,10 @@ static int sock_wish(CURL *easy, curl_socket_t fd, int what, void *arg, void *kn
     } else if ((s = sock_take(loop)) == NULL) {
         return 0; /* not within SOCKS_EACH: unwatched, it ends by its time-out; an error would end all transfers */
     }
+    if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t) == CURLE_OK && t != NULL) {
+        t->fd = fd;
+    }
+    s->transfer = t;
     short wanted =
         (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
     event_assign(&s->event, loop->base, fd, wanted, on_sock, s);
@@ -258,6 +276,7 @@ struct upstream_loop *upstream_loop_new(struct event_base *base, struct upstream
     }
     loop->base = base;
     loop->config = config;
+    read_ahead_init(&loop->ahead);
     event_assign(&loop->timer, base, -1, 0, on_timer, loop);
     event_assign(&loop->deferred, base, -1, 0, on_deferred, loop);
     event_assign(&loop->tick, base, -1, EV_PERSIST, on_tick, loop);

@@ -1,4 +1,4 @@
-/* Shared by loop.c and transfer.c only. */
+/* Shared by loop.c, transfer.c and read_ahead.c only. */
 #ifndef E2EE_UPSTREAM_LOOP_INTERNAL_H
 #define E2EE_UPSTREAM_LOOP_INTERNAL_H
 
@@ -7,6 +7,7 @@
 
 #include "upstream/internal.h"
 #include "upstream/loop.h"
+#include "upstream/read_ahead.h"
 
 /* A transfer is on at most one of the loop's work lists. */
 enum transfer_work { WORK_NONE, WORK_START, WORK_RESUME, WORK_DONE, WORK_DEAD, WORK_COUNT };
@@ -17,6 +18,7 @@ struct transfer {
     struct transfer *work_prev, *work_next; /* its work list */
     enum transfer_work work;
     CURL *easy;
+    curl_socket_t fd; /* the one last watched for it */
     struct upstream_headers headers;
     struct buf url, body;
     size_t body_len;
@@ -48,6 +50,7 @@ struct upstream_loop {
     struct event timer, deferred, tick;
     bool ticking;
     unsigned in_curl; /* libcurl is on the stack: most of its functions must not be called */
+    struct read_ahead ahead;
     struct transfer *all;
     struct transfer *work_head[WORK_COUNT], *work_tail[WORK_COUNT];
     struct upstream_sock *socks, *free_socks;
@@ -58,6 +61,8 @@ struct upstream_loop {
 /* Puts t on a work list, which the loop takes up after libcurl has returned, or in its next turn. */
 void upstream_loop_queue(struct transfer *t, enum transfer_work work);
 void upstream_loop_unqueue(struct transfer *t);
+/* Lets libcurl act on fd, which is t's, or on its clock (CURL_SOCKET_TIMEOUT, NULL). What waits is not taken up yet. */
+void upstream_loop_act(struct upstream_loop *loop, curl_socket_t fd, int mask, const struct transfer *t);
 /* Memory for what libcurl may ask for one more transfer, at a moment when its lack can still be reported. */
 bool upstream_loop_reserve(struct upstream_loop *loop) MUST_CHECK;
 /* Counts t in and makes the clock tick; t is linked into all. */
@@ -66,7 +71,7 @@ void upstream_loop_leave(struct transfer *t);
 
 /* transfer.c's side. Never while libcurl is on the stack, except for check. */
 void transfer_work_start(struct transfer *t);
-void transfer_work_resume(struct transfer *t);
+void transfer_work_resume(struct transfer *t);                /* goes on with what is there */
 void transfer_finish_code(struct transfer *t, CURLcode code); /* result of libcurl; queues WORK_DONE */
 void transfer_work_done(struct transfer *t);                  /* on_done, then frees */
 void transfer_free(struct transfer *t);                       /* no callback */

@@ -114,6 +114,7 @@ static bool easy_prepare(struct transfer *t, struct err *err)
         SET(CURLOPT_POSTFIELDS, (char *)t->body.data);
     }
 #undef SET
+    rc = rc != CURLE_OK ? rc : read_ahead_set(&t->loop->ahead, easy);
     return rc == CURLE_OK || err_set(err, ERR_MEMORY, "libcurl: %s", curl_easy_strerror(rc));
 }
 
@@ -132,6 +133,7 @@ struct transfer *transfer_start(struct upstream_loop *loop, const struct transfe
         return NULL;
     }
     t->loop = loop;
+    t->fd = CURL_SOCKET_BAD;
     t->callbacks = *callbacks;
     t->arg = arg;
     t->last_ns = clock_boot_ns();
@@ -190,7 +192,7 @@ void transfer_resume(struct transfer *t)
     }
     t->paused = false;
     t->last_ns = clock_boot_ns();
-    if (t->curl_paused && t->work == WORK_NONE) {
+    if ((t->curl_paused || t->loop->ahead.on) && t->work == WORK_NONE) {
         /* Later: curl_easy_pause calls on_write before it returns. */
         upstream_loop_queue(t, WORK_RESUME);
     }
@@ -199,16 +201,16 @@ void transfer_resume(struct transfer *t)
 void transfer_work_resume(struct transfer *t)
 {
     struct upstream_loop *loop = t->loop;
-    if (t->paused || !t->curl_paused) {
-        return;
+    if (!t->paused && t->curl_paused) {
+        t->curl_paused = false;
+        loop->in_curl++;
+        CURLcode code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+        loop->in_curl--;
+        if (code != CURLE_OK && t->work == WORK_NONE) {
+            transfer_finish_code(t, code);
+        }
     }
-    t->curl_paused = false;
-    loop->in_curl++;
-    CURLcode code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
-    loop->in_curl--;
-    if (code != CURLE_OK && t->work == WORK_NONE) {
-        transfer_finish_code(t, code);
-    }
+    read_ahead_use_up(t);
 }
 
 /* ---- end ---- */

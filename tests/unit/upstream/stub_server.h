@@ -25,6 +25,7 @@
 
 #define STUB_CONNECTIONS 64
 #define STUB_BIG ((size_t)64 << 20)
+#define STUB_RECORD_EVENTS 2000
 
 struct stub {
     int listener;
@@ -107,6 +108,43 @@ static bool stub_chunks(struct stub_conn *c, unsigned count, long pause_ms)
     return stub_text(c, "0\r\n\r\n");
 }
 
+/* One event in three records: a chunk's length, its bytes, its line end. */
+static void stub_event_records(struct stub_conn *c, unsigned i)
+{
+    char data[8];
+    snprintf(data, sizeof data, "data%02u", i % 100);
+    stub_text(c, "6\r\n");
+    stub_text(c, data);
+    stub_text(c, "\r\n");
+}
+
+/* Events in many small records, written to the socket step bytes at a time (0: all at once), and then silence without an
+ * end: nothing that arrives later can help a reader that forgot some. Over TLS only. */
+static void stub_records(struct stub_conn *c, size_t step)
+{
+    BIO *records = BIO_new(BIO_s_mem()), *wire = SSL_get_wbio(c->ssl);
+    char *bytes;
+    BIO_up_ref(wire);
+    SSL_set0_wbio(c->ssl, records);
+    BIO_up_ref(records);
+    stub_text(c, "HTTP/1.1 200 OK\r\nTransfer-Enc");
+    stub_text(c, "oding: chunked\r\n\r\n");
+    for (unsigned i = 0; i < STUB_RECORD_EVENTS; i++) {
+        stub_event_records(c, i);
+    }
+    size_t len = (size_t)BIO_get_mem_data(records, &bytes);
+    for (size_t at = 0, n; at < len; at += n) {
+        n = step > 0 && len - at > step ? step : len - at;
+        if (send(c->fd, bytes + at, n, MSG_NOSIGNAL) != (ssize_t)n) {
+            break;
+        }
+        stub_sleep_ms(step > 0 ? 1 : 0);
+    }
+    SSL_set0_wbio(c->ssl, wire);
+    BIO_free(records);
+    stub_wait_hangup(c);
+}
+
 static bool stub_big(struct stub_conn *c)
 {
     static const uint8_t block[65536];
@@ -148,6 +186,8 @@ static bool stub_odd(struct stub_conn *c, const char *path)
         stub_text(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     } else if (strcmp(path, "/garbage") == 0) {
         stub_text(c, "SSH-2.0-nonsense\r\n\r\n");
+    } else if (strncmp(path, "/records/", 9) == 0 && c->ssl != NULL) {
+        stub_records(c, strtoul(path + 9, NULL, 10));
     } else if (strcmp(path, "/huge-headers") == 0) {
         stub_huge_headers(c);
     } else if (strcmp(path, "/close") != 0) {
