@@ -232,7 +232,9 @@ static struct options options;
 
 static void reread(void)
 {
-    options_reread(&options);
+    if (options.config_file != NULL && !options.log_level_given) {
+        log_level_reread(options.config_file);
+    }
 }
 
 int main(int argc, char **argv)

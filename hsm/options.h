@@ -34,8 +34,6 @@ struct options {
  * long as the process. */
 bool options_read(struct options *o, int argc, char **argv, struct err *err) MUST_CHECK;
 void options_print_help(void);
-/* SIGHUP: the log level, from the file of options_read, where the command line names none. Logs what came of it. */
-void options_reread(const struct options *o);
 
 /* Of hsm/options_audit.c, for the table. */
 bool options_audit_log(struct options *o, const char *value, struct err *err) MUST_CHECK;

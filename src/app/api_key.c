@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -65,16 +64,6 @@ bool api_key_receive(struct secret *key, int fd, struct err *err)
     if (!read_all(fd, key->data, len)) {
         secret_free(key);
         return err_set(err, ERR_IO, "the supervisor is gone");
-    }
-    return true;
-}
-
-bool api_key_send(const struct secret *key, int fd, struct err *err)
-{
-    uint8_t length[2] = {(uint8_t)(key->len >> 8), (uint8_t)key->len};
-    if (send(fd, length, sizeof length, MSG_NOSIGNAL) != (ssize_t)sizeof length ||
-        (key->len > 0 && send(fd, key->data, key->len, MSG_NOSIGNAL) != (ssize_t)key->len)) {
-        return err_errno(err, ERR_IO, errno, "cannot hand the API key to the proxy");
     }
     return true;
 }

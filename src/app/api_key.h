@@ -10,6 +10,5 @@
 bool api_key_read(struct secret *key, const struct config *config, struct err *err) MUST_CHECK;
 /* The key that the supervisor took from its environment: 2-byte big-endian length, bytes. Blocking. */
 bool api_key_receive(struct secret *key, int fd, struct err *err) MUST_CHECK;
-bool api_key_send(const struct secret *key, int fd, struct err *err) MUST_CHECK;
 
 #endif

@@ -12,8 +12,8 @@
 #include <curl/curl.h>
 
 #include "app/command.h"
-#include "app/spawn.h"
 #include "base/limits.h"
+#include "base/spawn.h"
 #include "wire/sse.h"
 #include "json/json.h"
 
@@ -173,7 +173,11 @@ static bool start_serve(const struct config *config, int argc, char **argv, pid_
             spawn_arg(&args, argv[i]);
         }
     }
-    bool ok = spawn_process(pid, path, &args, NULL, NULL, &fds[1], 1, 3, err);
+    bool ok =
+        args.full
+            ? err_set(err, ERR_CONFIG, "too many arguments for serve")
+            : spawn_process(
+                  pid, &(struct spawn){.argv = args.items, .fds = &fds[1], .fd_count = 1, .first = 3}, err);
     close(fds[1]);
     if (!ok) {
         close(fds[0]);

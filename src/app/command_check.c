@@ -8,9 +8,9 @@
 #include "app/command.h"
 #include "app/keyholder_start.h"
 #include "app/models.h"
-#include "app/spawn.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/spawn.h"
 #include "upstream/config.h"
 #include "json/json.h"
 

@@ -279,19 +279,9 @@ bool config_load(struct config *config, int argc, char **argv, struct err *err)
 
 void config_reload_log_level(const struct config *config)
 {
-    struct config fresh = {0};
-    struct err err = {0};
-    enum log_level level = LOG_LEVEL_INFO; /* as in the table */
-    if (config->config_file == NULL || config->log_level_given) {
-        return;
+    if (config->config_file != NULL && !config->log_level_given) {
+        log_level_reread(config->config_file);
     }
-    if (!load_file(&fresh, config->config_file, &err)) {
-        log_error("SIGHUP: the log level stays as it was: %s", err.message);
-    } else if (fresh.log_level == NULL || log_level_parse(&level, fresh.log_level)) {
-        log_set_level(level);
-        log_info("SIGHUP: log level read again");
-    }
-    config_free(&fresh);
 }
 
 void config_free(struct config *config)

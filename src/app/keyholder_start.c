@@ -1,12 +1,8 @@
 #include "app/keyholder_start.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "app/spawn.h"
 #include "base/limits.h"
 
 static void add_list(struct spawn_args *args, const char *name, const struct config_list *list)
@@ -37,55 +33,37 @@ static void add_options(struct spawn_args *args, const struct config *c, char nu
     spawn_option(args, "--max-key-age", number);
 }
 
-bool keyholder_spawn(const struct config *config, int channel, pid_t *pid, struct err *err)
+bool keyholder_arguments(const struct config *config, struct keyholder_command *command, struct err *err)
 {
-    char path[PATH_MAX], number[24];
-    struct spawn_args args = {.count = 0};
-    if (!spawn_sibling(path, sizeof path, "e2ee-keyholder", err)) {
+    struct spawn_args *args = &command->args;
+    args->count = 0;
+    args->full = false;
+    if (!spawn_sibling(command->path, sizeof command->path, "e2ee-keyholder", err)) {
         return false;
     }
-    spawn_arg(&args, path);
-    spawn_option(&args, "--connections-fd", "3");
-    add_options(&args, config, number);
-    return spawn_process(pid, path, &args, spawn_keyholder_variables, &config->module_env, &channel, 1, 3,
-                         err);
+    spawn_arg(args, command->path);
+    add_options(args, config, command->number);
+    return true;
 }
 
 bool keyholder_spawn_check(const struct config *config, int out, pid_t *pid, struct err *err)
 {
-    char path[PATH_MAX], number[24];
-    struct spawn_args args = {.count = 0};
-    if (!spawn_sibling(path, sizeof path, "e2ee-keyholder", err)) {
+    struct keyholder_command command;
+    if (!keyholder_arguments(config, &command, err)) {
         return false;
     }
-    spawn_arg(&args, path);
-    spawn_arg(&args, "--check");
-    spawn_arg(&args, "--json");
-    add_options(&args, config, number);
-    return spawn_process(pid, path, &args, spawn_keyholder_variables, &config->module_env, &out, 1,
-                         STDOUT_FILENO, err);
-}
-
-bool keyholder_send_connection(int channel, int connection, struct err *err)
-{
-    char byte = KEYIPC_START_CONNECTION;
-    struct iovec data = {&byte, 1};
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-    memset(&control, 0, sizeof control);
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof connection);
-    memcpy(CMSG_DATA(header), &connection, sizeof connection);
-    ssize_t n;
-    do {
-        n = sendmsg(channel, &message, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    return n == 1 || err_errno(err, ERR_IO, errno, "cannot hand a connection to the keyholder");
+    spawn_arg(&command.args, "--check");
+    spawn_arg(&command.args, "--json");
+    if (command.args.full) {
+        return err_set(err, ERR_CONFIG, "too many arguments for %s", command.path);
+    }
+    return spawn_process(pid,
+                         &(struct spawn){.argv = command.args.items,
+                                         .allowed = spawn_keyholder_variables,
+                                         .more = config->module_env.items,
+                                         .more_count = config->module_env.count,
+                                         .fds = &out,
+                                         .fd_count = 1,
+                                         .first = STDOUT_FILENO},
+                         err);
 }

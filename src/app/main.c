@@ -4,8 +4,7 @@
 
 #include "app/command.h"
 #include "app/proxy.h"
-#include "app/spawn.h"
-#include "app/supervisor.h"
+#include "app/serve.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/process.h"
@@ -87,7 +86,8 @@ static int serve(const struct config *config, int argc, char **argv)
         return command_failed(&err);
     }
     if (config->supervised_fd == 0 && config->keyholder_socket == NULL) {
-        return supervisor_run(config, argc, argv);
+        (void)!serve_supervised(config, argc, argv, &err);
+        return command_failed(&err);
     }
     if (!clean_environment(config, &err)) {
         return command_failed(&err);

@@ -20,7 +20,6 @@
 #include "app/models.h"
 #include "app/proxy_sandbox.h"
 #include "app/reload.h"
-#include "app/supervisor.h"
 #include "app/verifier.h"
 #include "app/worker.h"
 #include "app/worker_count.h"
@@ -28,6 +27,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "supervisor/supervisor.h"
 #include "wire/replay.h"
 
 #define DRAIN_S 10        /* open streams may finish for so long after SIGTERM */

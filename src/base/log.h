@@ -11,6 +11,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 /* program is kept by reference: "proxy", "keyholder" or "supervisor". */
 void log_init(const char *program, enum log_level level, bool json);
 void log_set_level(enum log_level level);
+/* For SIGHUP: takes log_level from section [server] of an INI file again, or the default (info) when it is not there any more.
+ * On any failure the level stays. Says in the log which. */
+void log_level_reread(const char *file);
 /* "error", "warn", "info", "debug". */
 bool log_level_parse(enum log_level *out, const char *text) MUST_CHECK;
 bool log_enabled(enum log_level level);

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if !defined(E2EE_HAVE_EXPLICIT_BZERO)
 #include <openssl/crypto.h>
+#endif
 
 void *mem_alloc(size_t size)
 {
@@ -87,27 +89,4 @@ void *mem_wiping_realloc(void *p, size_t size)
     memcpy(grown, p, old < size ? old : size);
     mem_wiping_free(p);
     return grown;
-}
-
-static void *crypto_malloc(size_t size, const char *file, int line)
-{
-    return mem_wiping_malloc(size);
-}
-
-static void *crypto_realloc(void *p, size_t size, const char *file, int line)
-{
-    return mem_wiping_realloc(p, size);
-}
-
-static void crypto_free(void *p, const char *file, int line)
-{
-    mem_wiping_free(p);
-}
-
-bool mem_install_openssl(struct err *err)
-{
-    if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1) {
-        return err_set(err, ERR_INTERNAL, "OpenSSL allocated memory before its allocator was set");
-    }
-    return true;
 }

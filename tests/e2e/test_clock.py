@@ -31,6 +31,7 @@ def clocked(build, token, sim, tmp_path, clock):
     folder = tmp_path / "bin"
     folder.mkdir()
     shutil.copy(build / "tests" / "e2e" / "clock" / "e2ee-hsm-proxy", folder)
+    shutil.copy(build / "e2ee-supervisor", folder)
     (folder / "e2ee-keyholder").symlink_to(build / "e2ee-keyholder")
     proxy = Proxy(folder, tmp_path / "proxy", token, sim.url, env={"HOME": str(tmp_path)})
     yield proxy

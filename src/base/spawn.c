@@ -1,4 +1,4 @@
-#include "app/spawn.h"
+#include "base/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,31 +103,30 @@ static bool variable_in(const char *entry, const char *name)
     return strncmp(entry, name, len) == 0 && entry[len] == '=';
 }
 
-static bool variable_allowed(const char *entry, const char *const *allowed, const struct config_list *more)
+static bool variable_allowed(const char *entry, const struct spawn *s)
 {
-    for (; *allowed != NULL; allowed++) {
-        if (variable_in(entry, *allowed)) {
+    for (const char *const *name = s->allowed; *name != NULL; name++) {
+        if (variable_in(entry, *name)) {
             return true;
         }
     }
-    for (size_t i = 0; more != NULL && i < more->count; i++) {
-        if (variable_in(entry, more->items[i])) {
+    for (size_t i = 0; i < s->more_count; i++) {
+        if (variable_in(entry, s->more[i])) {
             return true;
         }
     }
     return false;
 }
 
-static int add_descriptors(posix_spawn_file_actions_t *actions, int *high, const int *fds, size_t count,
-                           int first)
+static int add_descriptors(posix_spawn_file_actions_t *actions, int *high, const struct spawn *s)
 {
     /* dup2 onto first + i could overwrite a source that comes later: all sources move above them first. */
-    for (size_t i = 0; i < count; i++) {
-        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, HIGH_FD);
+    for (size_t i = 0; i < s->fd_count; i++) {
+        high[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC, HIGH_FD);
         if (high[i] < 0) {
             return errno;
         }
-        int result = posix_spawn_file_actions_adddup2(actions, high[i], first + (int)i);
+        int result = posix_spawn_file_actions_adddup2(actions, high[i], s->first + (int)i);
         if (result != 0) {
             return result;
         }
@@ -135,30 +134,25 @@ static int add_descriptors(posix_spawn_file_actions_t *actions, int *high, const
     return 0;
 }
 
-bool spawn_process(pid_t *pid, const char *path, const struct spawn_args *args, const char *const *allowed,
-                   const struct config_list *more, const int *fds, size_t fd_count, int first,
-                   struct err *err)
+bool spawn_process(pid_t *pid, const struct spawn *s, struct err *err)
 {
     char *environment[ENVIRONMENT_MAX + 2];
     static char no_openssl_configuration[] = "OPENSSL_CONF=/dev/null";
     size_t count = 0;
-    int high[SPAWN_FDS_MAX];
+    int high[SPAWN_FDS_MAX] = {-1, -1, -1, -1};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t defaults, none;
-    if (args->full || fd_count > SPAWN_FDS_MAX) {
-        return err_set(err, ERR_CONFIG, "too many arguments for %s", path);
+    if (s->fd_count > SPAWN_FDS_MAX) {
+        return err_set(err, ERR_INTERNAL, "too many descriptors for %s", s->argv[0]);
     }
     for (char **entry = environ; *entry != NULL && count < ENVIRONMENT_MAX; entry++) {
-        if (allowed == NULL || variable_allowed(*entry, allowed, more)) {
+        if (s->allowed == NULL || variable_allowed(*entry, s)) {
             environment[count++] = *entry;
         }
     }
     environment[count++] = no_openssl_configuration;
     environment[count] = NULL;
-    for (size_t i = 0; i < fd_count; i++) {
-        high[i] = -1;
-    }
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     sigemptyset(&none);
@@ -166,16 +160,16 @@ bool spawn_process(pid_t *pid, const char *path, const struct spawn_args *args, 
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int result = add_descriptors(&actions, high, fds, fd_count, first);
+    int result = add_descriptors(&actions, high, s);
     if (result == 0) {
-        result = posix_spawn(pid, path, &actions, &attributes, args->items, environment);
+        result = posix_spawn(pid, s->argv[0], &actions, &attributes, s->argv, environment);
     }
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    for (size_t i = 0; i < fd_count; i++) {
+    for (size_t i = 0; i < SPAWN_FDS_MAX; i++) {
         if (high[i] >= 0) {
             close(high[i]);
         }
     }
-    return result == 0 || err_errno(err, ERR_IO, result, "cannot start %s", path);
+    return result == 0 || err_errno(err, ERR_IO, result, "cannot start %s", s->argv[0]);
 }

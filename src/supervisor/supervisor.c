@@ -1,4 +1,4 @@
-#include "app/supervisor.h"
+#include "supervisor/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/api_key.h"
-#include "app/supervisor_internal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "keyholder/link.h"
 #include "keyipc/start.h"
+#include "supervisor/supervisor_internal.h"
 
 #define STOP_S 13 /* 10 s for open streams, and a little for the rest */
 #define KEYHOLDER_STOP_S                                                                                     \
@@ -177,7 +176,9 @@ static void on_signals(struct supervisor *s)
         if (numbers[i] == SIGTERM || numbers[i] == SIGINT) {
             begin_stop(s);
         } else if (numbers[i] == SIGHUP) {
-            config_reload_log_level(s->config);
+            if (s->options->reread != NULL) {
+                log_level_reread(s->options->reread);
+            }
             if (s->proxy.pid > 0) {
                 kill(s->proxy.pid, SIGHUP);
             }
@@ -194,7 +195,7 @@ static void on_signals(struct supervisor *s)
 }
 
 /* "R", or "E" and why. The message is the child's own log's business too: here it ends the start. */
-static void on_start_report(struct child *child, const char *name, uint64_t announce_fd)
+static void on_start_report(struct child *child, const char *name, int announce_fd)
 {
     char report[512];
     ssize_t n = recv(child->fd, report, sizeof report - 1, MSG_DONTWAIT);
@@ -202,7 +203,7 @@ static void on_start_report(struct child *child, const char *name, uint64_t anno
         child->ready = child->served = true;
         child->pause_ms = 0;
         report[n] = '\n';
-        if (announce_fd != 0 && write((int)announce_fd, report + 1, (size_t)n) < 0) {
+        if (announce_fd != 0 && write(announce_fd, report + 1, (size_t)n) < 0) {
             log_debug("nobody reads the announcement");
         }
     } else if (n > 1) {
@@ -257,7 +258,7 @@ static void wait_and_dispatch(struct supervisor *s)
         on_start_report(&s->keyholder, "keyholder", 0);
     }
     if (fds[2].revents != 0) {
-        on_start_report(&s->proxy, "proxy", s->config->announce_fd);
+        on_start_report(&s->proxy, "proxy", s->options->announce_fd);
     }
     if (fds[3].revents != 0) {
         on_proxy_channel(s);
@@ -316,20 +317,15 @@ static bool ended(struct supervisor *s)
     return s->keyholder.pid == 0;
 }
 
-/* --api-key-file is the proxy's to read. */
-static bool take_api_key(struct supervisor *s, struct err *err)
-{
-    return s->config->api_key_file != NULL || api_key_read(&s->api_key, s->config, err);
-}
-
-int supervisor_run(const struct config *config, int argc, char **argv)
+int supervisor_run(const struct supervisor_options *options)
 {
     struct err err = {0};
-    struct supervisor s = {.config = config, .argc = argc, .argv = argv, .proxy_channel = -1};
+    struct supervisor s = {.options = options, .proxy_channel = -1};
     s.keyholder.fd = s.proxy.fd = -1;
-    if (!take_api_key(&s, &err) || !set_signals(&err) || !supervisor_start_keyholder(&s, &err)) {
+    if ((options->api_key && !kept_key_take(&s.api_key, &err)) || !set_signals(&err) ||
+        !supervisor_start_keyholder(&s, &err)) {
         log_error("%s", err.message);
-        secret_free(&s.api_key);
+        kept_key_drop(&s.api_key);
         return 1;
     }
     while (!ended(&s)) {
@@ -338,6 +334,6 @@ int supervisor_run(const struct config *config, int argc, char **argv)
     }
     close_fd(&s.proxy_channel);
     close_fd(&s.proxy.fd);
-    secret_free(&s.api_key);
+    kept_key_drop(&s.api_key);
     return s.exit_code;
 }

@@ -1,11 +1,14 @@
-/* Inside of the supervisor: shared by supervisor.c and supervisor_start.c only. */
-#ifndef E2EE_APP_SUPERVISOR_INTERNAL_H
-#define E2EE_APP_SUPERVISOR_INTERNAL_H
+/* Inside of the supervisor: shared by supervisor.c and start.c only. */
+#ifndef E2EE_SUPERVISOR_INTERNAL_H
+#define E2EE_SUPERVISOR_INTERNAL_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
-#include "app/supervisor.h"
-#include "base/secret.h"
+#include "base/err.h"
+#include "supervisor/kept_key.h"
+#include "supervisor/options.h"
+#include "supervisor/supervisor.h"
 
 /* One child. */
 struct child {
@@ -19,10 +22,8 @@ struct child {
 };
 
 struct supervisor {
-    const struct config *config;
-    int argc;
-    char **argv;
-    struct secret api_key;
+    const struct supervisor_options *options;
+    struct kept_key api_key;
     struct child keyholder, proxy;
     int proxy_channel;
     uint32_t generation;
