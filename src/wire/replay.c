@@ -9,9 +9,9 @@
 #include "crypto/hash.h"
 
 #define RESPONSE_FIRST 64
-#define EMPTY UINT32_MAX
 
-/* The last fields marks in a ring; slots are ring positions, by linear probing at a load of at most 1/2. */
+/* The last fields marks in a ring; slots are ring positions, counted from 1 (0: empty, so that memory which no mark has reached is
+ * not touched), by linear probing at a load of at most 1/2. */
 struct replay {
     pthread_mutex_t lock;
     struct replay_mark *ring;
@@ -115,7 +115,7 @@ struct replay *replay_new(size_t fields, struct err *err)
         slots *= 2;
     }
     if (r == NULL || (r->ring = mem_alloc(fields * sizeof *r->ring)) == NULL ||
-        (r->slots = mem_alloc(slots * sizeof *r->slots)) == NULL) {
+        (r->slots = mem_calloc(slots, sizeof *r->slots)) == NULL) {
         err_set(err, ERR_MEMORY, "no memory to remember %zu fields", fields);
         if (r != NULL) {
             mem_free(r->ring);
@@ -124,7 +124,6 @@ struct replay *replay_new(size_t fields, struct err *err)
         return NULL;
     }
     pthread_mutex_init(&r->lock, NULL);
-    memset(r->slots, 0xff, slots * sizeof *r->slots);
     r->size = fields;
     r->mask = slots - 1;
     return r;
@@ -140,6 +139,11 @@ void replay_free(struct replay *r)
     }
 }
 
+static const struct replay_mark *mark_in(const struct replay *r, size_t slot)
+{
+    return &r->ring[r->slots[slot] - 1];
+}
+
 static bool same(struct replay_mark a, struct replay_mark b)
 {
     return a.low == b.low && a.high == b.high;
@@ -149,7 +153,7 @@ static bool same(struct replay_mark a, struct replay_mark b)
 static size_t find_slot(const struct replay *r, struct replay_mark mark)
 {
     size_t at = mark.low & r->mask;
-    while (r->slots[at] != EMPTY && !same(r->ring[r->slots[at]], mark)) {
+    while (r->slots[at] != 0 && !same(*mark_in(r, at), mark)) {
         at = (at + 1) & r->mask;
     }
     return at;
@@ -158,14 +162,14 @@ static size_t find_slot(const struct replay *r, struct replay_mark mark)
 /* Empties a slot and moves up what probing would no longer reach behind the gap. */
 static void remove_slot(struct replay *r, size_t gap)
 {
-    for (size_t at = (gap + 1) & r->mask; r->slots[at] != EMPTY; at = (at + 1) & r->mask) {
-        size_t home = r->ring[r->slots[at]].low & r->mask;
+    for (size_t at = (gap + 1) & r->mask; r->slots[at] != 0; at = (at + 1) & r->mask) {
+        size_t home = mark_in(r, at)->low & r->mask;
         if (((at - home) & r->mask) >= ((at - gap) & r->mask)) {
             r->slots[gap] = r->slots[at];
             gap = at;
         }
     }
-    r->slots[gap] = EMPTY;
+    r->slots[gap] = 0;
 }
 
 static bool repeated(struct err *err, const char *where)
@@ -177,14 +181,14 @@ static bool repeated(struct err *err, const char *where)
 bool replay_add(struct replay *r, struct replay_mark mark, struct err *err)
 {
     pthread_mutex_lock(&r->lock);
-    bool fresh = r->slots[find_slot(r, mark)] == EMPTY;
+    bool fresh = r->slots[find_slot(r, mark)] == 0;
     if (fresh) {
         if (r->count == r->size) {
             remove_slot(r, find_slot(r, r->ring[r->next]));
         } else {
             r->count++;
         }
-        r->slots[find_slot(r, mark)] = (uint32_t)r->next;
+        r->slots[find_slot(r, mark)] = (uint32_t)r->next + 1;
         r->ring[r->next] = mark;
         r->next = (r->next + 1) % r->size;
         if (r->count == r->size) {
