@@ -136,8 +136,10 @@ static int add_descriptors(posix_spawn_file_actions_t *actions, int *high, const
 
 bool spawn_process(pid_t *pid, const struct spawn *s, struct err *err)
 {
-    char *environment[ENVIRONMENT_MAX + 2];
+    char *environment[ENVIRONMENT_MAX + 3];
     static char no_openssl_configuration[] = "OPENSSL_CONF=/dev/null";
+    /* Debian's libcurl brings GnuTLS along, for protocols that we forbid: its start-up code need not run. */
+    static char no_gnutls[] = "GNUTLS_NO_IMPLICIT_INIT=1";
     size_t count = 0;
     int high[SPAWN_FDS_MAX] = {-1, -1, -1, -1};
     posix_spawn_file_actions_t actions;
@@ -152,6 +154,7 @@ bool spawn_process(pid_t *pid, const struct spawn *s, struct err *err)
         }
     }
     environment[count++] = no_openssl_configuration;
+    environment[count++] = no_gnutls;
     environment[count] = NULL;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
