@@ -23,5 +23,7 @@ bool mem_install_openssl(struct err *err)
     if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1) {
         return err_set(err, ERR_INTERNAL, "OpenSSL allocated memory before its allocator was set");
     }
+    /* Its texts of errors are shown nowhere: errors of ours say what failed. */
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS, NULL);
     return true;
 }
