@@ -136,7 +136,8 @@ bool point_same_x(const uint8_t a[static POINT_BYTES], const uint8_t b[static PO
 bool point_blind(uint8_t blinded[static POINT_BYTES], const uint8_t point[static POINT_BYTES],
                  const struct secret *scalar, struct err *err)
 {
-    secp256k1_pubkey key;
+    secp256k1_pubkey key, shift, sum;
+    const secp256k1_pubkey *const parts[] = {&key, &shift};
     size_t len = POINT_BYTES;
     memset(blinded, 0, POINT_BYTES);
     if (get_context(err) == NULL) {
@@ -145,10 +146,12 @@ bool point_blind(uint8_t blinded[static POINT_BYTES], const uint8_t point[static
     if (!parse_point(&key, point)) {
         return err_set(err, ERR_INVALID, "not a point of secp256k1");
     }
-    if (scalar->len != SCALAR_BYTES || secp256k1_ec_pubkey_tweak_add(context, &key, scalar->data) != 1) {
+    /* Not ..._tweak_add, whose time depends on the scalar, and which walks through a megabyte of table. */
+    if (scalar->len != SCALAR_BYTES || secp256k1_ec_pubkey_create(context, &shift, scalar->data) != 1 ||
+        secp256k1_ec_pubkey_combine(context, &sum, parts, 2) != 1) {
         return err_set(err, ERR_INVALID, "not a scalar of secp256k1, or the point's negative");
     }
-    secp256k1_ec_pubkey_serialize(context, blinded, &len, &key, SECP256K1_EC_UNCOMPRESSED);
+    secp256k1_ec_pubkey_serialize(context, blinded, &len, &sum, SECP256K1_EC_UNCOMPRESSED);
     return true;
 }
 
@@ -157,6 +160,22 @@ struct proof {
     secp256k1_pubkey shared, offset, sum;
     uint8_t compressed[1 + ECDH_BYTES], result[POINT_BYTES];
 };
+
+static int copy_point(unsigned char *out, const unsigned char *x32, const unsigned char *y32, void *data)
+{
+    out[0] = 0x04;
+    memcpy(out + 1, x32, ECDH_BYTES);
+    memcpy(out + 1 + ECDH_BYTES, y32, ECDH_BYTES);
+    return 1;
+}
+
+/* offset = scalar * own, in a time that depends on neither (..._tweak_mul's does). */
+static bool find_offset(struct proof *p, const struct secret *scalar, const uint8_t own[static POINT_BYTES])
+{
+    return parse_point(&p->shared, own) &&
+           secp256k1_ecdh(context, p->result, &p->shared, scalar->data, copy_point, NULL) == 1 &&
+           parse_point(&p->offset, p->result);
+}
 
 /* Is blinded_x the X of offset + the point with this Y of the two that x has? */
 static bool sum_has_x(struct proof *p, const struct secret *x, bool odd, const struct secret *blinded_x)
@@ -184,8 +203,7 @@ bool point_ecdh_proven(const struct secret *x, const struct secret *blinded_x, c
     }
     struct proof *p = (struct proof *)(void *)room.data;
     bool ok = (x->len == ECDH_BYTES && blinded_x->len == ECDH_BYTES && scalar->len == SCALAR_BYTES &&
-               parse_point(&p->offset, own) &&
-               secp256k1_ec_pubkey_tweak_mul(context, &p->offset, scalar->data) == 1) ||
+               find_offset(p, scalar, own)) ||
               err_set(err, ERR_INVALID, "not a point, a scalar and two shared secrets of secp256k1");
     *proven = ok && (sum_has_x(p, x, false, blinded_x) || sum_has_x(p, x, true, blinded_x));
     secret_free(&room);
