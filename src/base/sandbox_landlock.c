@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 #define CREATE_RULESET 444
 #define ADD_RULE 445
 #define RESTRICT_SELF 446
@@ -179,9 +181,23 @@ int sandbox_landlock_abi(void)
     return version > 0 ? (int)version : 0; /* ENOSYS, or EOPNOTSUPP: switched off at boot */
 }
 
+static bool enter(struct builder *b, const struct sandbox *s, const struct ruleset *rules, size_t size)
+{
+    b->fs = rules->fs;
+    b->fd = (int)syscall(CREATE_RULESET, rules, size, 0);
+    if (b->fd < 0) {
+        return err_errno(b->err, ERR_IO, errno, "cannot make Landlock rules");
+    }
+    bool ok = fill(b, s, rules->net != 0);
+    if (ok && syscall(RESTRICT_SELF, b->fd, 0) != 0) {
+        ok = err_errno(b->err, ERR_IO, errno, "cannot enter Landlock");
+    }
+    close(b->fd);
+    return ok;
+}
+
 bool sandbox_landlock(const struct sandbox *s, int *abi, struct err *err)
 {
-    static struct builder b;
     int version = sandbox_landlock_abi();
     *abi = 0;
     if (version == 0) {
@@ -195,16 +211,13 @@ bool sandbox_landlock(const struct sandbox *s, int *abi, struct err *err)
     rules.net = net ? NET_CONNECT_TCP : 0;
     rules.scoped = version >= 6 ? SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL : 0;
     size_t size = version >= 6 ? sizeof rules : version >= 4 ? 16 : 8;
-    b = (struct builder){.fs = rules.fs, .err = err};
-    b.fd = (int)syscall(CREATE_RULESET, &rules, size, 0);
-    if (b.fd < 0) {
-        return err_errno(err, ERR_IO, errno, "cannot make Landlock rules");
+    struct builder *b = mem_calloc(1, sizeof *b); /* 200 kB, for a moment */
+    if (b == NULL) {
+        return err_set(err, ERR_MEMORY, "no memory for Landlock rules");
     }
-    bool ok = fill(&b, s, net);
-    if (ok && syscall(RESTRICT_SELF, b.fd, 0) != 0) {
-        ok = err_errno(err, ERR_IO, errno, "cannot enter Landlock");
-    }
-    close(b.fd);
+    b->err = err;
+    bool ok = enter(b, s, &rules, size);
+    mem_free(b);
     *abi = ok ? version : 0;
     return ok;
 }
