@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "attest/proven.h"
+#include "attest/provider.h"
 #include "base/hex.h"
 #include "base/mem.h"
 
@@ -107,31 +108,29 @@ static void parsed_keep(const uint8_t sha256[static SHA256_BYTES], X509 *cert)
     X509_free(old);
 }
 
-void certs_settle(X509 *cert)
-{
-    if (cert != NULL) {
-        (void)X509_check_purpose(cert, -1, 0);
-    }
-}
-
-/* A certificate that is exactly the DER it came in. */
+/* A certificate that is exactly the DER it came in. OpenSSL works out its extensions when it first verifies with it; this has
+ * it done at once, before the certificate is handed to other threads, so that they only read. */
 static X509 *cert_of_der(const uint8_t *der, size_t len)
 {
     const uint8_t *p = der;
     uint8_t *again = NULL;
-    X509 *cert = d2i_X509(NULL, &p, (long)len);
+    OSSL_LIB_CTX *context = provider_context();
+    X509 *blank = context != NULL ? X509_new_ex(context, NULL) : NULL;
+    X509 *cert = blank != NULL ? d2i_X509(&blank, &p, (long)len) : NULL; /* which frees it when it fails */
     int size = cert != NULL ? i2d_X509(cert, &again) : -1;
     if (cert != NULL && (p != der + len || size < 0 || (size_t)size != len || memcmp(again, der, len) != 0)) {
         X509_free(cert);
         cert = NULL;
     }
     OPENSSL_free(again);
-    certs_settle(cert);
+    if (cert != NULL) {
+        (void)X509_check_purpose(cert, -1, 0);
+    }
     ERR_clear_error();
     return cert;
 }
 
-/* recurs: worth keeping. */
+/* recurs: worth keeping. A certificate without a key is not: one may lack it for want of memory only. */
 static X509 *cert_get(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len, bool recurs)
 {
     if (!hash_sha256(sha256, der, len)) {
@@ -139,10 +138,16 @@ static X509 *cert_get(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, s
     }
     recurs = recurs && len <= PARSED_DER_BYTES;
     X509 *cert = recurs ? parsed_find(sha256) : NULL;
-    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL && recurs) {
+    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL && recurs && X509_get0_pubkey(cert) != NULL) {
         parsed_keep(sha256, cert);
     }
+    ERR_clear_error();
     return cert;
+}
+
+X509 *certs_of_der(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len)
+{
+    return cert_get(sha256, der, len, true);
 }
 
 bool certs_parse(struct certs *out, const char *pem, size_t len, size_t count, struct err *err)
@@ -232,7 +237,12 @@ bool certs_crl_parse(struct certs_crl *out, const uint8_t *der, size_t len, stru
     bool ok = false;
 
     memset(out, 0, sizeof *out);
-    out->crl = len > 0 ? d2i_X509_CRL(NULL, &p, (long)len) : NULL;
+    OSSL_LIB_CTX *context = provider_context();
+    X509_CRL *blank = context != NULL ? X509_CRL_new_ex(context, NULL) : NULL;
+    if (blank == NULL) {
+        return err_set(err, ERR_CRYPTO, "OpenSSL failed to begin with a CRL");
+    }
+    out->crl = d2i_X509_CRL(&blank, &p, (long)len); /* which frees it when it fails */
     if (out->crl == NULL || p != der + len) {
         err_set(err, ERR_INVALID, "is no CRL in DER");
         goto out;

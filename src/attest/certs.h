@@ -27,6 +27,8 @@ struct certs {
     size_t count;
 };
 
+/* A certificate that is exactly this DER, for the caller to free, and its hash. NULL: it is none, or OpenSSL failed. */
+X509 *certs_of_der(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len);
 /* Exactly count certificates in PEM, nothing but line ends between them, at most one NUL behind: no byte that a
  * signature does not cover may carry anything. ERR_INVALID. */
 bool certs_parse(struct certs *out, const char *pem, size_t len, size_t count, struct err *err) MUST_CHECK;
@@ -60,9 +62,6 @@ bool certs_verify(const struct certs *certs, const struct attest_root *root, con
                   const struct certs_crl *pck_crl, int64_t allow_stale_s, int64_t now,
                   struct err *err) MUST_CHECK;
 
-/* OpenSSL works out a certificate's extensions when it first verifies with it. This has it done now: before the certificate is
- * handed to other threads, so that they only read. NULL is fine. */
-void certs_settle(X509 *cert);
 /* The root's certificate, owned by the root. */
 X509 *root_certificate(const struct attest_root *root);
 

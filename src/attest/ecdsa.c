@@ -99,6 +99,42 @@ static size_t signature_to_der(uint8_t der[static SIGNATURE_DER_MAX], const uint
     return len > 0 ? (size_t)len : 0;
 }
 
+static bool set_point(EVP_PKEY *pkey, enum ecdsa_curve curve, const uint8_t *key)
+{
+    uint8_t point[1 + KEY_MAX] = {4};
+    size_t key_bytes = 2 * curves[curve].coordinate;
+    memcpy(point + 1, key, key_bytes);
+    return EVP_PKEY_set1_encoded_public_key(pkey, point, 1 + key_bytes) == 1;
+}
+
+EVP_PKEY *ecdsa_pkey(enum ecdsa_curve curve, const uint8_t *key)
+{
+    ERR_set_mark();
+    EVP_PKEY *pkey = blank(curve);
+    if (pkey != NULL && !set_point(pkey, curve, key)) {
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+    }
+    ERR_pop_to_mark();
+    return pkey;
+}
+
+bool ecdsa_fits(bool *valid, EVP_PKEY *pkey, const EVP_MD *hash, const uint8_t *der, size_t der_len,
+                const void *data, size_t len)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned digest_len;
+    *valid = false;
+    ERR_set_mark();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    bool ok = ctx != NULL && EVP_Digest(data, len, digest, &digest_len, hash, NULL) == 1 &&
+              EVP_PKEY_verify_init(ctx) == 1;
+    *valid = ok && EVP_PKEY_verify(ctx, der, der_len, digest, digest_len) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    ERR_pop_to_mark();
+    return ok;
+}
+
 bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
                   const void *data, size_t len, struct err *err)
 {
@@ -106,27 +142,16 @@ bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const
     bool ok = false;
 
     *valid = false;
-    uint8_t point[1 + KEY_MAX] = {4};
-    size_t key_bytes = 2 * curves[curve].coordinate;
     EVP_PKEY *pkey = blank(curve);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t der_len = signature_to_der(der, signature, curves[curve].coordinate);
-    if (pkey == NULL || ctx == NULL || der_len == 0) {
+    if (pkey == NULL || der_len == 0) {
         err_set(err, ERR_CRYPTO, "a signature could not be prepared for verification");
         goto out;
     }
-    ok = true;
-    memcpy(point + 1, key, key_bytes);
-    if (EVP_PKEY_set1_encoded_public_key(pkey, point, 1 + key_bytes) != 1) {
-        goto out; /* not on the curve */
-    }
-    if (EVP_DigestVerifyInit(ctx, NULL, curves[curve].hash(), NULL, pkey) != 1) {
-        ok = err_set(err, ERR_CRYPTO, "EVP_DigestVerifyInit failed");
-        goto out;
-    }
-    *valid = EVP_DigestVerify(ctx, der, der_len, data, len) == 1;
+    ok = !set_point(pkey, curve, key) /* not on the curve */ ||
+         ecdsa_fits(valid, pkey, curves[curve].hash(), der, der_len, data, len) ||
+         err_set(err, ERR_CRYPTO, "a signature could not be verified");
 out:
-    EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(pkey);
     ERR_clear_error();
     return ok;

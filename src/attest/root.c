@@ -64,21 +64,19 @@ struct attest_root {
     uint8_t sha256[SHA256_BYTES];
 };
 
+/* The certificate is taken over. What verifies with it has it as it has all others: read anew by certs_of_der. */
 static struct attest_root *root_of(X509 *cert, struct err *err)
 {
     struct attest_root *root = mem_calloc(1, sizeof *root);
     uint8_t *der = NULL;
     int len = root != NULL ? i2d_X509(cert, &der) : -1;
 
-    if (len <= 0 || !hash_sha256(root->sha256, der, (size_t)len)) {
+    if (len <= 0 || (root->cert = certs_of_der(root->sha256, der, (size_t)len)) == NULL) {
         err_set(err, root == NULL ? ERR_MEMORY : ERR_CRYPTO, "the attestation root could not be set up");
-        X509_free(cert);
         mem_free(root);
         root = NULL;
-    } else {
-        root->cert = cert;
-        certs_settle(cert);
     }
+    X509_free(cert);
     OPENSSL_free(der);
     return root;
 }
