@@ -283,7 +283,7 @@ bool certs_crl_issued_by(const struct certs_crl *crl, X509 *issuer, struct err *
         return err_set(err, ERR_INVALID, "comes from another issuer");
     }
     uint8_t key[P256_KEY_BYTES];
-    const struct proven_part parts[] = {{"CRL", 3}, {key, sizeof key}, {crl->sha256, sizeof crl->sha256}};
+    const struct hash_part parts[] = {{"CRL", 3}, {key, sizeof key}, {crl->sha256, sizeof crl->sha256}};
     struct proven name;
     struct err ignored = {0};
     bool named = ecdsa_key(ECDSA_P256, issuer, key, &ignored) &&

@@ -61,10 +61,10 @@ static bool path_name(struct proven *out, const struct certs *certs, const struc
     if (pck_crl != NULL) {
         memcpy(lists[1], pck_crl->sha256, SHA256_BYTES);
     }
-    const struct proven_part parts[] = {{"path", 4},
-                                        {shape, sizeof shape},
-                                        {lists, sizeof lists},
-                                        {chain, (1 + certs->count) * SHA256_BYTES}};
+    const struct hash_part parts[] = {{"path", 4},
+                                      {shape, sizeof shape},
+                                      {lists, sizeof lists},
+                                      {chain, (1 + certs->count) * SHA256_BYTES}};
     return proven_name(out, parts, sizeof parts / sizeof parts[0]);
 }
 

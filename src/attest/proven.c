@@ -15,20 +15,10 @@ static struct {
 } entries[PROVEN_MAX];
 static uint64_t tick;
 
-bool proven_name(struct proven *out, const struct proven_part *parts, size_t part_count)
+bool proven_name(struct proven *out, const struct hash_part *parts, size_t count)
 {
-    uint8_t digests[PARTS_MAX][SHA256_BYTES];
     memset(out, 0, sizeof *out);
-    if (part_count == 0 || part_count > PARTS_MAX) {
-        return false;
-    }
-    /* Hashes of the parts, all of one length, leave no doubt where a part ends. */
-    for (size_t i = 0; i < part_count; i++) {
-        if (!hash_sha256(digests[i], parts[i].data, parts[i].len)) {
-            return false;
-        }
-    }
-    return hash_sha256(out->digest, digests, part_count * SHA256_BYTES);
+    return count > 0 && count <= PARTS_MAX && hash_sha256_parts(out->digest, parts, count);
 }
 
 /* The place of a name, or PROVEN_MAX. */

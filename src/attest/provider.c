@@ -232,10 +232,10 @@ static int check_verify(void *data, const unsigned char *signature, size_t signa
         return 0;
     }
     snprintf(kind, sizeof kind, "X.509 signature, %s", EVP_MD_get0_name(check->hash));
-    const struct proven_part parts[] = {{kind, strlen(kind)},
-                                        {check->key->point, check->key->point_len},
-                                        {signature, signature_len},
-                                        {bytes, len}};
+    const struct hash_part parts[] = {{kind, strlen(kind)},
+                                      {check->key->point, check->key->point_len},
+                                      {signature, signature_len},
+                                      {bytes, len}};
     struct proven name;
     bool named = proven_name(&name, parts, sizeof parts / sizeof parts[0]);
     if (named && proven_has(&name)) {

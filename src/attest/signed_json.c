@@ -37,7 +37,7 @@ bool signed_json_verify(const struct signed_json *s, const uint8_t key[static P2
 {
     const char *bytes = s->doc.text + s->value->start;
     size_t len = s->value->end - s->value->start;
-    const struct proven_part parts[] = {
+    const struct hash_part parts[] = {
         {"signed JSON", 11}, {key, P256_KEY_BYTES}, {s->signature, sizeof s->signature}, {bytes, len}};
     struct proven name;
     bool valid, named = proven_name(&name, parts, sizeof parts / sizeof parts[0]);

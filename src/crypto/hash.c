@@ -11,16 +11,41 @@
 
 static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
 static EVP_KDF *hkdf_algorithm;
+static EVP_MD *sha256_algorithm;
 
-/* Fetching by name costs more than one HKDF: once a process. */
+/* Fetching by name costs more than one HKDF, and as much as SHA-256 of a short text: once a process. */
 static void fetch_algorithms(void)
 {
     hkdf_algorithm = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    sha256_algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+static const EVP_MD *sha256(void)
+{
+    pthread_once(&fetch_once, fetch_algorithms);
+    return sha256_algorithm != NULL ? sha256_algorithm : EVP_sha256();
 }
 
 bool hash_sha256(uint8_t out[static SHA256_BYTES], const void *data, size_t len)
 {
-    return EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL) == 1;
+    return EVP_Digest(data, len, out, NULL, sha256(), NULL) == 1;
+}
+
+bool hash_sha256_parts(uint8_t out[static SHA256_BYTES], const struct hash_part *parts, size_t count)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx != NULL && EVP_DigestInit_ex(ctx, sha256(), NULL) == 1;
+    for (size_t i = 0; ok && i < count; i++) {
+        uint8_t len[8];
+        for (size_t b = 0; b < sizeof len; b++) {
+            len[b] = (uint8_t)((uint64_t)parts[i].len >> (8 * b));
+        }
+        ok = EVP_DigestUpdate(ctx, len, sizeof len) == 1 &&
+             EVP_DigestUpdate(ctx, parts[i].data, parts[i].len) == 1;
+    }
+    ok = ok && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
 }
 
 bool hash_sha384(uint8_t out[static SHA384_BYTES], const void *data, size_t len)

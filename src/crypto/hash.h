@@ -12,6 +12,13 @@
 #define KECCAK256_BYTES 32
 
 bool hash_sha256(uint8_t out[static SHA256_BYTES], const void *data, size_t len) MUST_CHECK;
+/* Over the parts one after the other, each with its length in front, so that no other parts come to the same bytes. */
+struct hash_part {
+    const void *data;
+    size_t len;
+};
+bool hash_sha256_parts(uint8_t out[static SHA256_BYTES], const struct hash_part *parts,
+                       size_t count) MUST_CHECK;
 bool hash_sha384(uint8_t out[static SHA384_BYTES], const void *data, size_t len) MUST_CHECK;
 /* Keccak-256 with the original padding 0x01 (Ethereum), not SHA3-256; OpenSSL has it only from 3.2 on. */
 void hash_keccak256(uint8_t out[static KECCAK256_BYTES], const void *data, size_t len);

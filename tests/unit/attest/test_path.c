@@ -247,7 +247,7 @@ static void *work(void *arg)
         struct proven name;
         struct err err = {0};
         unsigned junk[2] = {job->seed, i};
-        const struct proven_part part = {junk, sizeof junk};
+        const struct hash_part part = {junk, sizeof junk};
         job->wrong += answer(job->good, MADE_NOW) != 0;
         job->wrong += answer(job->good, MADE_NOW + 4 * DAY + 1) != ERR_EXPIRED;
         job->wrong += i % 20 == 0 && answer(job->revoked, MADE_NOW) != ERR_FORBIDDEN;

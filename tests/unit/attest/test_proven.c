@@ -15,7 +15,7 @@
 
 static struct proven name_of(const char *a, size_t a_len, const char *b, size_t b_len)
 {
-    const struct proven_part parts[] = {{a, a_len}, {b, b_len}};
+    const struct hash_part parts[] = {{a, a_len}, {b, b_len}};
     struct proven name;
     assert_true(proven_name(&name, parts, 2));
     return name;
@@ -38,7 +38,7 @@ static void only_the_same(void **state)
     }
     assert_true(proven_has(&one));    /* asked for all the time */
     assert_false(proven_has(&other)); /* made room */
-    const struct proven_part parts[5] = {{"", 0}};
+    const struct hash_part parts[5] = {{"", 0}};
     assert_false(proven_name(&more, parts, 0));
     assert_false(proven_name(&more, parts, 5));
 }
