@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "crypto/hash.h"
+
 #define KEY_MAX P384_KEY_BYTES
 #define SIGNATURE_DER_MAX 112
 
@@ -17,10 +19,11 @@ static const struct {
     const char *name;
     int nid;
     size_t coordinate; /* bytes; a key and a signature have two of that size */
-    const EVP_MD *(*hash)(void);
+    size_t digest_bytes;
+    bool (*hash)(uint8_t *digest, const void *data, size_t len);
 } curves[] = {
-    [ECDSA_P256] = {"P-256", NID_X9_62_prime256v1, P256_KEY_BYTES / 2, EVP_sha256},
-    [ECDSA_P384] = {"P-384", NID_secp384r1, P384_KEY_BYTES / 2, EVP_sha384},
+    [ECDSA_P256] = {"P-256", NID_X9_62_prime256v1, P256_KEY_BYTES / 2, SHA256_BYTES, hash_sha256},
+    [ECDSA_P384] = {"P-384", NID_secp384r1, P384_KEY_BYTES / 2, SHA384_BYTES, hash_sha384},
 };
 
 bool ecdsa_key(enum ecdsa_curve curve, const X509 *cert, uint8_t *key, struct err *err)
@@ -119,24 +122,20 @@ EVP_PKEY *ecdsa_pkey(enum ecdsa_curve curve, const uint8_t *key)
     return pkey;
 }
 
-bool ecdsa_fits(bool *valid, EVP_PKEY *pkey, const EVP_MD *hash, const uint8_t *der, size_t der_len,
-                const void *data, size_t len)
+bool ecdsa_fits(bool *valid, EVP_PKEY *pkey, const uint8_t *der, size_t der_len, const uint8_t *digest,
+                size_t digest_len)
 {
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned digest_len;
-    *valid = false;
     ERR_set_mark();
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-    bool ok = ctx != NULL && EVP_Digest(data, len, digest, &digest_len, hash, NULL) == 1 &&
-              EVP_PKEY_verify_init(ctx) == 1;
+    bool ok = ctx != NULL && EVP_PKEY_verify_init(ctx) == 1;
     *valid = ok && EVP_PKEY_verify(ctx, der, der_len, digest, digest_len) == 1;
     EVP_PKEY_CTX_free(ctx);
     ERR_pop_to_mark();
     return ok;
 }
 
-bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
-                  const void *data, size_t len, struct err *err)
+bool ecdsa_verify_digest(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
+                         const uint8_t *digest, struct err *err)
 {
     uint8_t der[SIGNATURE_DER_MAX];
     bool ok = false;
@@ -149,10 +148,20 @@ bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const
         goto out;
     }
     ok = !set_point(pkey, curve, key) /* not on the curve */ ||
-         ecdsa_fits(valid, pkey, curves[curve].hash(), der, der_len, data, len) ||
+         ecdsa_fits(valid, pkey, der, der_len, digest, curves[curve].digest_bytes) ||
          err_set(err, ERR_CRYPTO, "a signature could not be verified");
 out:
     EVP_PKEY_free(pkey);
     ERR_clear_error();
     return ok;
+}
+
+bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
+                  const void *data, size_t len, struct err *err)
+{
+    uint8_t digest[SHA384_BYTES];
+    *valid = false;
+    return curves[curve].hash(digest, data, len)
+               ? ecdsa_verify_digest(curve, valid, key, signature, digest, err)
+               : err_set(err, ERR_CRYPTO, "what is signed could not be hashed");
 }

@@ -23,11 +23,15 @@ bool ecdsa_key(enum ecdsa_curve curve, const X509 *cert, uint8_t *key, struct er
 bool ecdsa_verify(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
                   const void *data, size_t len, struct err *err) MUST_CHECK;
 
+/* The same for what has the digest already: SHA-256 on P-256, SHA-384 on P-384. */
+bool ecdsa_verify_digest(enum ecdsa_curve curve, bool *valid, const uint8_t *key, const uint8_t *signature,
+                         const uint8_t *digest, struct err *err) MUST_CHECK;
+
 /* The same with what OpenSSL has of them, for attest/provider.c. The key of a point: NULL when it is not on the curve, or OpenSSL
  * failed; the caller's. */
 EVP_PKEY *ecdsa_pkey(enum ecdsa_curve curve, const uint8_t *key);
 /* signature as DER. *valid false when it does not fit; false only when OpenSSL failed. */
-bool ecdsa_fits(bool *valid, EVP_PKEY *pkey, const EVP_MD *hash, const uint8_t *der, size_t der_len,
-                const void *data, size_t len) MUST_CHECK;
+bool ecdsa_fits(bool *valid, EVP_PKEY *pkey, const uint8_t *der, size_t der_len, const uint8_t *digest,
+                size_t digest_len) MUST_CHECK;
 
 #endif

@@ -227,21 +227,24 @@ static int check_verify(void *data, const unsigned char *signature, size_t signa
                         const unsigned char *bytes, size_t len)
 {
     const struct check *check = data;
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned digest_len;
     char kind[64];
-    if (check->key == NULL || check->hash == NULL) {
+    if (check->key == NULL || check->hash == NULL ||
+        EVP_Digest(bytes, len, digest, &digest_len, check->hash, NULL) != 1) {
         return 0;
     }
     snprintf(kind, sizeof kind, "X.509 signature, %s", EVP_MD_get0_name(check->hash));
     const struct hash_part parts[] = {{kind, strlen(kind)},
                                       {check->key->point, check->key->point_len},
                                       {signature, signature_len},
-                                      {bytes, len}};
+                                      {digest, digest_len}};
     struct proven name;
     bool named = proven_name(&name, parts, sizeof parts / sizeof parts[0]);
     if (named && proven_has(&name)) {
         return 1;
     }
-    bool fits, ok = ecdsa_fits(&fits, check->key->pkey, check->hash, signature, signature_len, bytes, len);
+    bool fits, ok = ecdsa_fits(&fits, check->key->pkey, signature, signature_len, digest, digest_len);
     if (ok && fits && named) {
         proven_add(&name);
     }

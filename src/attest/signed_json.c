@@ -35,16 +35,20 @@ void signed_json_free(struct signed_json *s)
 bool signed_json_verify(const struct signed_json *s, const uint8_t key[static P256_KEY_BYTES],
                         struct err *err)
 {
-    const char *bytes = s->doc.text + s->value->start;
-    size_t len = s->value->end - s->value->start;
-    const struct hash_part parts[] = {
-        {"signed JSON", 11}, {key, P256_KEY_BYTES}, {s->signature, sizeof s->signature}, {bytes, len}};
+    uint8_t digest[SHA256_BYTES];
+    if (!hash_sha256(digest, s->doc.text + s->value->start, s->value->end - s->value->start)) {
+        return err_set(err, ERR_CRYPTO, "SHA-256 failed");
+    }
+    const struct hash_part parts[] = {{"signed JSON", 11},
+                                      {key, P256_KEY_BYTES},
+                                      {s->signature, sizeof s->signature},
+                                      {digest, sizeof digest}};
     struct proven name;
     bool valid, named = proven_name(&name, parts, sizeof parts / sizeof parts[0]);
     if (named && proven_has(&name)) {
         return true;
     }
-    if (!ecdsa_verify(ECDSA_P256, &valid, key, s->signature, bytes, len, err)) {
+    if (!ecdsa_verify_digest(ECDSA_P256, &valid, key, s->signature, digest, err)) {
         return false;
     }
     if (valid && named) {
