@@ -61,7 +61,7 @@ static bool next_der(struct text *t, char *base64, uint8_t *der, size_t cap, siz
 /* Bytes of DER. The largest of Intel's has 1.3 kB; what somebody else sends of any size is not kept. */
 #define PARSED_DER_BYTES 4096
 
-/* OpenSSL 3.0 takes a tenth of a millisecond to make a key of a certificate. CAs and signers come again with every quote,
+/* OpenSSL takes as long to read a certificate as to verify a signature. CAs and signers come again with every quote,
  * PCK certificates with every quote of their machine: one that was parsed is handed out again for exactly the same bytes.
  * Nothing is remembered of its validity. What was not asked for longest makes room, so that many machines' certificates
  * do not push out their CA. */

@@ -3,7 +3,7 @@
  * here; every other question about it is OpenSSL's to answer, X509_verify_cert's among them.
  *
  * Two reasons. To decode a key OpenSSL 3.0 builds a chain out of all decoders that a context has, a hundred in the default
- * one, which costs more than two signatures. And X509_verify_cert verifies each list anew for each certificate, and each CA
+ * one, which costs more than a signature. And X509_verify_cert verifies each list anew for each certificate, and each CA
  * with each quote: that a signature fits a key and bytes is a fact that nothing changes, so it is remembered (attest/proven.h).
  * The arithmetic is the default context's. Any thread. */
 #ifndef E2EE_ATTEST_PROVIDER_H
