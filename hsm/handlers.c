@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hsm/audit.h"
+#include "hsm/audit_sign.h"
 #include "hsm/record.h"
 #include "hsm/server_private.h"
 #include "hsm/session_key.h"
@@ -245,6 +246,12 @@ static void put_audit(struct keyipc_status_answer *out)
     out->audit_lines = log.head.seq;
     out->audit_lost = log.lost;
     memcpy(out->audit_head, log.head.hash, sizeof out->audit_head);
+    struct audit_sign_state sign;
+    audit_sign_state(&sign);
+    out->sign_state = !sign.on       ? KEYIPC_AUDIT_NONE
+                      : sign.failing ? KEYIPC_AUDIT_FAILING
+                                     : KEYIPC_AUDIT_WRITTEN;
+    out->audit_signed = sign.line;
 }
 
 static bool status(struct server *s, struct connection *c, const struct keyipc_message *m, struct err *err)

@@ -207,17 +207,22 @@ static void append_token_metrics(const struct keyholder_state *state, struct buf
 
 static void append_log_metrics(const struct keyipc_status_answer *status, struct buf *out)
 {
-    buf_appendf(out,
-                "# HELP e2ee_proxy_custody_log_lines number of the custody log's last line\n"
-                "# TYPE e2ee_proxy_custody_log_lines gauge\ne2ee_proxy_custody_log_lines %" PRIu64 "\n"
-                "# HELP e2ee_proxy_custody_log_failing 1 while the custody log cannot be written\n"
-                "# TYPE e2ee_proxy_custody_log_failing gauge\ne2ee_proxy_custody_log_failing %d\n"
-                "# HELP e2ee_proxy_custody_log_lost_total events that the custody log does not have\n"
-                "# TYPE e2ee_proxy_custody_log_lost_total counter\ne2ee_proxy_custody_log_lost_total %" PRIu64
-                "\n"
-                "# HELP e2ee_proxy_custody_log_info hash of the custody log's last line\n"
-                "# TYPE e2ee_proxy_custody_log_info gauge\n",
-                status->audit_lines, status->audit_state == KEYIPC_AUDIT_FAILING, status->audit_lost);
+    buf_appendf(
+        out,
+        "# HELP e2ee_proxy_custody_log_lines number of the custody log's last line\n"
+        "# TYPE e2ee_proxy_custody_log_lines gauge\ne2ee_proxy_custody_log_lines %" PRIu64 "\n"
+        "# HELP e2ee_proxy_custody_log_failing 1 while the custody log cannot be written\n"
+        "# TYPE e2ee_proxy_custody_log_failing gauge\ne2ee_proxy_custody_log_failing %d\n"
+        "# HELP e2ee_proxy_custody_log_lost_total events that the custody log does not have\n"
+        "# TYPE e2ee_proxy_custody_log_lost_total counter\ne2ee_proxy_custody_log_lost_total %" PRIu64 "\n"
+        "# HELP e2ee_proxy_custody_log_signed_lines number of the last line that a checkpoint signs\n"
+        "# TYPE e2ee_proxy_custody_log_signed_lines gauge\ne2ee_proxy_custody_log_signed_lines %" PRIu64 "\n"
+        "# HELP e2ee_proxy_custody_log_signing_failing 1 while checkpoints cannot be signed\n"
+        "# TYPE e2ee_proxy_custody_log_signing_failing gauge\ne2ee_proxy_custody_log_signing_failing %d\n"
+        "# HELP e2ee_proxy_custody_log_info hash of the custody log's last line\n"
+        "# TYPE e2ee_proxy_custody_log_info gauge\n",
+        status->audit_lines, status->audit_state == KEYIPC_AUDIT_FAILING, status->audit_lost,
+        status->audit_signed, status->sign_state == KEYIPC_AUDIT_FAILING);
     if (status->audit_lines > 0) {
         buf_append_str(out, "e2ee_proxy_custody_log_info{head=\"");
         buf_append_hex(out, status->audit_head, sizeof status->audit_head);

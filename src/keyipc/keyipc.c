@@ -5,8 +5,8 @@
 #define LENGTH_BYTES 4                                   /* the length field itself */
 #define FIXED_BYTES (KEYIPC_HEADER_BYTES - LENGTH_BYTES) /* version to request id: what every length counts */
 
-#define STATUS_BYTES 1028
-_Static_assert(STATUS_BYTES == 2 + 2 * 4 + 3 * 8 + 1 + 2 * 8 + 32 + 8 + 1 +
+#define STATUS_BYTES 1037
+_Static_assert(STATUS_BYTES == 2 + 2 * 4 + 3 * 8 + 1 + 2 * 8 + 32 + 1 + 8 + 8 + 1 +
                                    KEYIPC_TOKENS_MAX * KEYIPC_TOKEN_BYTES + KEYIPC_TIMES_BYTES,
                "keyipc_put_status");
 

@@ -18,7 +18,7 @@
 #include "crypto/aead.h"
 #include "crypto/point.h"
 
-#define KEYIPC_VERSION 3
+#define KEYIPC_VERSION 4
 #define KEYIPC_HEADER_BYTES 12 /* length, version, op, flags, request id */
 #define KEYIPC_JOIN_BYTES 32
 #define KEYIPC_LABEL_BYTES 32  /* of a token */
@@ -43,7 +43,7 @@ enum keyipc_op {
 
 enum keyipc_role { KEYIPC_CONTROL = 1, KEYIPC_WORKER = 2 };
 enum keyipc_custody { KEYIPC_CUSTODY_TOKEN = 1, KEYIPC_CUSTODY_SESSION = 2 };
-enum keyipc_audit { KEYIPC_AUDIT_NONE, KEYIPC_AUDIT_WRITTEN, KEYIPC_AUDIT_FAILING };
+enum keyipc_audit { KEYIPC_AUDIT_NONE, KEYIPC_AUDIT_WRITTEN, KEYIPC_AUDIT_FAILING }; /* WRITTEN: or signed */
 enum keyipc_token_state { KEYIPC_TOKEN_READY = 1, KEYIPC_TOKEN_DOWN = 2, KEYIPC_TOKEN_PIN = 3 };
 
 struct keyipc_hello {
@@ -101,6 +101,8 @@ struct keyipc_status_answer {
     uint64_t audit_lines;   /* of the custody log: its last line's number */
     uint64_t audit_lost;    /* events that could not be kept, since the keyholder's start */
     uint8_t audit_head[32]; /* hash of the last line, zeros without one */
+    uint8_t sign_state;     /* enum keyipc_audit of its checkpoints; NONE without --audit-key */
+    uint64_t audit_signed;  /* the last line that a checkpoint signs, 0: none */
     uint64_t
         derive_ns; /* what one derivation costs at present when many wait, all tokens working; 0: unknown */
     uint8_t token_count;

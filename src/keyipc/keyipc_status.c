@@ -45,6 +45,8 @@ bool keyipc_put_status(struct buf *out, const struct keyipc_status_answer *statu
     keyipc_put_number(out, status->audit_lines, 8);
     keyipc_put_number(out, status->audit_lost, 8);
     buf_append(out, status->audit_head, sizeof status->audit_head);
+    buf_append_byte(out, status->sign_state);
+    keyipc_put_number(out, status->audit_signed, 8);
     keyipc_put_number(out, status->derive_ns, 8);
     if (!put_tokens(out, status)) {
         return false;
@@ -56,6 +58,13 @@ bool keyipc_put_status(struct buf *out, const struct keyipc_status_answer *statu
         keyipc_put_number(out, status->times[op].sum_ns, 8);
     }
     return true;
+}
+
+static uint8_t get_audit(struct cursor *c)
+{
+    uint8_t state = (uint8_t)keyipc_get_number(c, 1);
+    c->bad = c->bad || state > KEYIPC_AUDIT_FAILING;
+    return state;
 }
 
 /* Unused rows are zeros throughout: there is one form for each content. */
@@ -84,11 +93,12 @@ void keyipc_get_status(struct cursor *c, struct keyipc_status_answer *status)
     status->derives = keyipc_get_number(c, 8);
     status->generates = keyipc_get_number(c, 8);
     status->failures = keyipc_get_number(c, 8);
-    status->audit_state = (uint8_t)keyipc_get_number(c, 1);
-    c->bad = c->bad || status->audit_state > KEYIPC_AUDIT_FAILING;
+    status->audit_state = get_audit(c);
     status->audit_lines = keyipc_get_number(c, 8);
     status->audit_lost = keyipc_get_number(c, 8);
     keyipc_get_bytes(c, status->audit_head, sizeof status->audit_head);
+    status->sign_state = get_audit(c);
+    status->audit_signed = keyipc_get_number(c, 8);
     status->derive_ns = keyipc_get_number(c, 8);
     get_tokens(c, status);
     for (size_t op = 0; op < KEYIPC_TIMED_COUNT; op++) {

@@ -223,6 +223,7 @@ def test_fails_mid_run(serve, own_token, log, key, verify):
     else:
         proxy.daemon.expect_log("the custody log cannot be signed")
         assert proxy.health()[0] == 200
+        wait_until("the metric says so", lambda: proxy.metric("e2ee_proxy_custody_log_signing_failing") == 1, 10)
         assert proxy.stop() == 0
     assert "checkpoint_failed" in log.read_text()
     code, said = verify(log, "--key", key)

@@ -126,7 +126,7 @@ static void test_nothing_raw_comes_out(void **state)
     }
     m = (struct keyipc_message){.op = KEYIPC_STATUS, .request_id = 3};
     kh_send(control, &m);
-    const size_t expected = 12 + 170 + 100 * (12 + 32) + 12 + 1028;
+    const size_t expected = 12 + 170 + 100 * (12 + 32) + 12 + 1037;
     while (len < expected) {
         ssize_t n = recv(control, seen + len, sizeof seen - len, 0);
         assert_true(n > 0);

@@ -73,6 +73,8 @@ static struct keyipc_message sample(uint8_t op)
             .audit_lines = 20,
             .audit_lost = 21,
             .audit_head = {9},
+            .sign_state = KEYIPC_AUDIT_FAILING,
+            .audit_signed = 19,
             .derive_ns = 6,
             .token_count = 1,
             .tokens = {{KEYIPC_TOKEN_DOWN, 7, "a label of thirty-two characters", "sixteen of these"}},
@@ -156,13 +158,13 @@ static void test_known_bytes(void **state)
     buf_init(&out, LIMIT_KEYIPC_FRAME_BYTES);
     encode_sample(&out, KEYIPC_CLOSE);
     assert_string_equal(hex_str(hex, out.data, out.len), "00000010"
-                                                         "03050000a1b2c3d4"
+                                                         "04050000a1b2c3d4"
                                                          "fedcba9876543210");
     buf_reset(&out);
     encode_sample(&out, KEYIPC_HELLO);
     assert_string_equal(hex_str(hex, out.data, out.len),
                         "0000002e"
-                        "03010000a1b2c3d4"
+                        "04010000a1b2c3d4"
                         "0201"
                         "0102030000000000000000000000000000000000000000000000000000000000"
                         "00001068");
@@ -245,15 +247,16 @@ static void test_values_out_of_range(void **state)
         {KEYIPC_STATUS | KEYIPC_ANSWER, 0, 0},
         {KEYIPC_STATUS | KEYIPC_ANSWER, 1, 3},
         {KEYIPC_STATUS | KEYIPC_ANSWER, 34, KEYIPC_AUDIT_FAILING + 1},
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 91, 0},                     /* a token that is not counted */
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 91, KEYIPC_TOKENS_MAX + 1}, /* more than there is room for */
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 92, 0},                     /* no state */
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 92, 4},
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 97, '\n'}, /* its label */
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 101, 0},
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 132, 0},                         /* its serial number */
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 92 + KEYIPC_TOKEN_BYTES, 1},     /* the next row, unused */
-        {KEYIPC_STATUS | KEYIPC_ANSWER, 92 + KEYIPC_TOKEN_BYTES + 4, 1}, /* its keys */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 83, KEYIPC_AUDIT_FAILING + 1},
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 100, 0},                     /* a token that is not counted */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 100, KEYIPC_TOKENS_MAX + 1}, /* more than there is room for */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 101, 0},                     /* no state */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 101, 4},
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 106, '\n'}, /* its label */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 110, 0},
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 141, 0},                          /* its serial number */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 101 + KEYIPC_TOKEN_BYTES, 1},     /* the next row, unused */
+        {KEYIPC_STATUS | KEYIPC_ANSWER, 101 + KEYIPC_TOKEN_BYTES + 4, 1}, /* its keys */
         {KEYIPC_ERROR, 0, 0},
         {KEYIPC_ERROR, 0, ERR_KIND_COUNT},
         {KEYIPC_ERROR, 3, 0x1b},
