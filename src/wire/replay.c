@@ -10,12 +10,17 @@
 
 #define RESPONSE_FIRST 64
 
-/* The last fields marks in a ring; slots are ring positions, counted from 1 (0: empty, so that memory which no mark has reached is
- * not touched), by linear probing at a load of at most 1/2. */
+/* A ring position, counted from 1 (0: empty, so that memory which no mark has reached is not touched), and the lowest bits of the
+ * mark there: what is looked for is told from its neighbours without a look at the ring, which is in no cache. */
+struct slot {
+    uint32_t place, tag;
+};
+
+/* The last fields marks in a ring; slots find them, by linear probing at a load of at most 1/2. */
 struct replay {
     pthread_mutex_t lock;
     struct replay_mark *ring;
-    uint32_t *slots;
+    struct slot *slots;
     size_t size, count, next; /* of the ring */
     size_t mask;              /* slots - 1 */
 };
@@ -139,11 +144,6 @@ void replay_free(struct replay *r)
     }
 }
 
-static const struct replay_mark *mark_in(const struct replay *r, size_t slot)
-{
-    return &r->ring[r->slots[slot] - 1];
-}
-
 static bool same(struct replay_mark a, struct replay_mark b)
 {
     return a.low == b.low && a.high == b.high;
@@ -153,7 +153,8 @@ static bool same(struct replay_mark a, struct replay_mark b)
 static size_t find_slot(const struct replay *r, struct replay_mark mark)
 {
     size_t at = mark.low & r->mask;
-    while (r->slots[at] != 0 && !same(*mark_in(r, at), mark)) {
+    while (r->slots[at].place != 0 &&
+           (r->slots[at].tag != (uint32_t)mark.low || !same(r->ring[r->slots[at].place - 1], mark))) {
         at = (at + 1) & r->mask;
     }
     return at;
@@ -162,14 +163,14 @@ static size_t find_slot(const struct replay *r, struct replay_mark mark)
 /* Empties a slot and moves up what probing would no longer reach behind the gap. */
 static void remove_slot(struct replay *r, size_t gap)
 {
-    for (size_t at = (gap + 1) & r->mask; r->slots[at] != 0; at = (at + 1) & r->mask) {
-        size_t home = mark_in(r, at)->low & r->mask;
+    for (size_t at = (gap + 1) & r->mask; r->slots[at].place != 0; at = (at + 1) & r->mask) {
+        size_t home = r->slots[at].tag & r->mask;
         if (((at - home) & r->mask) >= ((at - gap) & r->mask)) {
             r->slots[gap] = r->slots[at];
             gap = at;
         }
     }
-    r->slots[gap] = 0;
+    r->slots[gap] = (struct slot){0, 0};
 }
 
 static bool repeated(struct err *err, const char *where)
@@ -181,16 +182,16 @@ static bool repeated(struct err *err, const char *where)
 bool replay_add(struct replay *r, struct replay_mark mark, struct err *err)
 {
     pthread_mutex_lock(&r->lock);
-    bool fresh = r->slots[find_slot(r, mark)] == 0;
+    bool fresh = r->slots[find_slot(r, mark)].place == 0;
     if (fresh) {
         if (r->count == r->size) {
             remove_slot(r, find_slot(r, r->ring[r->next]));
         } else {
             r->count++;
         }
-        r->slots[find_slot(r, mark)] = (uint32_t)r->next + 1;
+        r->slots[find_slot(r, mark)] = (struct slot){(uint32_t)r->next + 1, (uint32_t)mark.low};
         r->ring[r->next] = mark;
-        r->next = (r->next + 1) % r->size;
+        r->next = r->next + 1 < r->size ? r->next + 1 : 0;
         if (r->count == r->size) {
             /* What the next call forgets: a miss of every cache for each chunk otherwise. */
             __builtin_prefetch(&r->slots[r->ring[r->next].low & r->mask]);
