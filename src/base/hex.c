@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/bytes16.h"
+
 /* 0x10 | value for a hex digit, 0 for anything else. */
 static const uint8_t digit_value[256] = {
     ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15,
@@ -26,35 +28,34 @@ char *hex_str(char *out, const uint8_t *data, size_t len)
     return out;
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+typedef uint16_t pairs8 __attribute__((vector_size(16)));
+typedef uint8_t bytes8 __attribute__((vector_size(8)));
 
-/* Eight digits at once, as bytes of a word: every chunk of an answer comes through here. A letter has bit 6 set; its
- * value is the low nibble and 9. *bad becomes other than 0 when one is no digit. The word is in the text's order. */
-static uint32_t decode_word(uint64_t w, uint64_t *bad)
+/* The values of sixteen digits; *bad gets bits where one is none. */
+static bytes16 values16(const char *text, bytes16 *bad)
 {
-    uint64_t letter = (w >> 6) & EACH(1), high = (w >> 4) & EACH(0xf);
-    uint64_t value = (w & EACH(0xf)) + 9 * letter;
-    *bad |= (high & ~(letter << 1)) ^ (EACH(3) + letter);  /* 3 for digits, 4 or 6 for letters */
-    *bad |= value & EACH(0x10);                            /* past f */
-    *bad |= (((value + EACH(6)) >> 4) ^ letter) & EACH(1); /* a letter below a, a digit past 9 */
-    uint64_t pairs = (value << 4 | value >> 8) & UINT64_C(0x00ff00ff00ff00ff);
-    pairs = (pairs | pairs >> 8) & UINT64_C(0x0000ffff0000ffff);
-    return (uint32_t)(pairs | pairs >> 16);
+    bytes16 c = bytes16_load(text);
+    bytes16 digit = c - '0', letter = (c | 0x20) - 'a';
+    bytes16 is_digit = (bytes16)(digit <= 9), is_letter = (bytes16)(letter <= 5);
+    *bad |= ~(is_digit | is_letter);
+    return (digit & is_digit) | ((letter + 10) & is_letter);
 }
 
-/* As many digits as come in words; returns their number. out may begin where text does. */
-static size_t decode_words(uint8_t *out, const char *text, size_t digits, uint64_t *bad)
+/* As many digits as come in sixteens; returns their number. out may begin where text does. */
+static size_t decode_vectors(uint8_t *out, const char *text, size_t digits, bool *good)
 {
     size_t i = 0;
+    *good = true;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    for (; digits - i >= 8; i += 8) {
-        uint64_t w;
-        memcpy(&w, text + i, sizeof w);
-        uint32_t bytes = decode_word(w, bad);
+    bytes16 bad = {0};
+    for (; digits - i >= 16; i += 16) {
+        pairs8 pairs = (pairs8)values16(text + i, &bad); /* the first of two digits is the low byte */
+        bytes8 bytes = __builtin_convertvector((pairs << 4 | pairs >> 8) & 0xff, bytes8);
         memcpy(out + i / 2, &bytes, sizeof bytes);
     }
+    *good = !bytes16_any(bad);
 #else
-    (void)decode_word;
+    (void)values16;
 #endif
     return i;
 }
@@ -62,17 +63,17 @@ static size_t decode_words(uint8_t *out, const char *text, size_t digits, uint64
 bool hex_decode(uint8_t *out, const char *text, size_t digits)
 {
     uint8_t good = 0x10;
-    uint64_t bad = 0;
+    bool all;
     if (digits % 2 != 0) {
         return false;
     }
-    for (size_t i = decode_words(out, text, digits, &bad); i < digits; i += 2) {
+    for (size_t i = decode_vectors(out, text, digits, &all); i < digits; i += 2) {
         uint8_t high = digit_value[(uint8_t)text[i]];
         uint8_t low = digit_value[(uint8_t)text[i + 1]];
         good &= high & low & 0x10;
         out[i / 2] = (uint8_t)((high & 15) << 4 | (low & 15));
     }
-    return good == 0x10 && bad == 0;
+    return good == 0x10 && all;
 }
 
 bool hex_all(const char *text, size_t len)

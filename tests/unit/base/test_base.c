@@ -65,7 +65,7 @@ static void test_base64(void **state)
     assert_false(base64_decode(out, 2, &len, "Zm9v", 4, false)); /* no room */
 }
 
-/* Each byte value at each place of a long run of digits: words of eight and the rest alike. */
+/* Each byte value at each place of a long run of digits: vectors of sixteen and the rest alike. */
 static void test_hex_every_byte(void **state)
 {
     char text[23];
