@@ -4,7 +4,7 @@
 
 #include "json/json.h"
 
-/* Eight bytes at a time from pos up to near the first quote, backslash, control or non-ASCII character: nearly all of a
+/* Sixteen bytes at a time from pos up to near the first quote, backslash, control or non-ASCII character: nearly all of a
  * streamed chunk is one long hex string. Returns where to go on byte by byte. */
 size_t json_skip_plain(const char *text, size_t pos, size_t len);
 

@@ -2,33 +2,17 @@
 
 #include <string.h>
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-#define HAS_ZERO(w) (((w)-EACH(1)) & ~(w)&EACH(0x80))
-
-/* Bytes before the first whose high bit is set in marks, in the text's order. */
-static uint32_t first_marked(uint64_t marks)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (uint32_t)__builtin_ctzll(marks) / 8;
-#else
-    (void)marks;
-    return 0; /* the caller goes on byte by byte */
-#endif
-}
+#include "base/bytes16.h"
 
 size_t json_skip_plain(const char *text, size_t pos, size_t len)
 {
-    while (len - pos >= 8) {
-        uint64_t w;
-        memcpy(&w, text + pos, 8);
-        uint64_t quote = w ^ EACH('"'), backslash = w ^ EACH('\\');
-        uint64_t control = (w - EACH(0x20)) & ~w & EACH(0x80);
-        /* The lowest mark is right; borrows can only set wrong ones above it. */
-        uint64_t marks = HAS_ZERO(quote) | HAS_ZERO(backslash) | control | (w & EACH(0x80));
-        if (marks != 0) {
-            return pos + first_marked(marks);
+    for (; len - pos >= 16; pos += 16) {
+        bytes16 c = bytes16_load(text + pos);
+        /* As signed numbers what is not ASCII is below the first printable one too. */
+        bytes16 marks = (bytes16)(c == '"') | (bytes16)(c == '\\') | (bytes16)((signed16)c < ' ');
+        if (bytes16_any(marks)) {
+            return pos + bytes16_first(marks);
         }
-        pos += 8;
     }
     return pos;
 }
@@ -65,13 +49,9 @@ bool json_utf8_valid(const char *text, size_t len)
 {
     size_t pos = 0;
     while (pos < len) {
-        uint64_t w = 0;
-        if (len - pos >= sizeof w) {
-            memcpy(&w, text + pos, sizeof w);
-            if ((w & EACH(0x80)) == 0) {
-                pos += sizeof w;
-                continue;
-            }
+        if (len - pos >= 16 && !bytes16_any((bytes16)((signed16)bytes16_load(text + pos) < 0))) {
+            pos += 16;
+            continue;
         }
         if ((uint8_t)text[pos] < 0x80) {
             pos++;

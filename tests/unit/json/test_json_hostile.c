@@ -33,6 +33,27 @@ static inline bool parses(const char *data, size_t len, struct err *err)
     return ok;
 }
 
+/* Each byte value at each place of a string, in texts of each length: vectors of sixteen and the rest alike. */
+static void test_each_byte_at_each_place(void **state)
+{
+    struct err err;
+    char text[44];
+    for (size_t len = 3; len <= sizeof text; len++) {
+        for (size_t at = 1; at < len - 1; at++) {
+            for (int c = 0; c < 256; c++) {
+                memset(text, 'x', len);
+                text[0] = text[len - 1] = '"';
+                text[at] = (char)c;
+                bool good = c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+                if (parses(text, len, &err) != good) {
+                    fail_msg("byte %d at %zu of %zu", c, at, len);
+                }
+                assert_true(json_utf8_valid(text, len) == (c < 0x80));
+            }
+        }
+    }
+}
+
 static void test_depth(void **state)
 {
     char text[2 * LIMIT_JSON_DEPTH + 2];
@@ -252,9 +273,13 @@ static void test_allocation_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_depth),      cmocka_unit_test(test_hostile_nesting),
-        cmocka_unit_test(test_node_limit), cmocka_unit_test(test_huge_objects),
-        cmocka_unit_test(test_reuse),      cmocka_unit_test(test_allocation_faults),
+        cmocka_unit_test(test_each_byte_at_each_place),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_hostile_nesting),
+        cmocka_unit_test(test_node_limit),
+        cmocka_unit_test(test_huge_objects),
+        cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_allocation_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
