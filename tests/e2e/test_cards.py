@@ -43,9 +43,8 @@ class Card:
         (directory / "opensc.conf").write_text("app default {\n\tcard_drivers = sc-hsm;\n}\n")
         self.env = {"PCSCLITE_CSOCK_NAME": str(directory / "pcscd.comm"), "OPENSC_CONF": str(directory / "opensc.conf")}
         simcard = build / "tests" / "simcard"
-        private = {"PCSCD_DIR": str(directory), "LD_PRELOAD": str(simcard / "pcscd_private.so"), "PATH": "/usr/bin:/bin"}
         self.processes = []
-        self.run([PCSCD, "--foreground", "--config", readers], private)
+        self.run([simcard / "private_pcscd", readers], {"PCSCD_DIR": str(directory), "PATH": "/usr/bin:/bin"})
         self.card = self.run([simcard / "simcard", directory / "port.35963", directory / "state", "20", str(derive_ms)], {})
         wait_until("the card is initialised", self.initialize, 10)
 

@@ -74,7 +74,7 @@ static void write_text(const char *path, const char *text)
 }
 
 /* Starts a program that ends with this one, its output in the rig's log. */
-static pid_t start(const char *const *argv, const char *preload)
+static pid_t start(const char *const *argv)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -83,9 +83,6 @@ static pid_t start(const char *const *argv, const char *preload)
         dup2(log, STDOUT_FILENO);
         dup2(log, STDERR_FILENO);
         prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (preload != NULL) {
-            setenv("LD_PRELOAD", preload, 1);
-        }
         execvp(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
@@ -136,7 +133,7 @@ static bool initialize(void)
     const char *const argv[] = {"sc-hsm-tool", "--reader", "0",       "--initialize", "--so-pin", SO_PIN,
                                 "--pin",       PIN,        "--label", "e2ee",         NULL};
     for (int i = 0; i < 20; i++) {
-        end(start(argv, NULL));
+        end(start(argv));
         if (state_of("initialized") == 1) {
             return true;
         }
@@ -147,8 +144,8 @@ static bool initialize(void)
 
 static void start_pcscd(void)
 {
-    const char *const pcscd[] = {"/usr/sbin/pcscd", "--foreground", "--config", in_rig("readers"), NULL};
-    rig.pcscd = start(pcscd, E2EE_SIMCARD_DIR "/pcscd_private.so");
+    const char *const pcscd[] = {E2EE_SIMCARD_DIR "/private_pcscd", in_rig("readers"), NULL};
+    rig.pcscd = start(pcscd);
 }
 
 static void start_card(void)
@@ -158,7 +155,7 @@ static void start_card(void)
     snprintf(derive_ms, sizeof derive_ms, "%u", REAL_DERIVE_MS);
     const char *const card[] = {
         E2EE_SIMCARD_DIR "/simcard", in_rig("port." PORT), in_rig("state"), generate_ms, derive_ms, NULL};
-    rig.card = start(card, NULL);
+    rig.card = start(card);
     if (!initialize()) {
         fail_msg("sc-hsm-tool could not initialise the card: %s", in_rig("log"));
     }
@@ -202,7 +199,7 @@ void real_foreign_key(void)
                                 "--label",
                                 "somebody else's",
                                 NULL};
-    assert_int_equal(end(start(argv, NULL)), 0);
+    assert_int_equal(end(start(argv)), 0);
     unsetenv("REAL_PIN");
 }
 

@@ -61,6 +61,14 @@ int stat(const char *restrict path, struct stat *restrict st)
     return next(ours(path, room), st);
 }
 
+int stat64(const char *restrict path, struct stat64 *restrict st)
+{
+    char room[PATH_MAX];
+    int (*next)(const char *, struct stat64 *);
+    NEXT(next, "stat64");
+    return next(ours(path, room), st);
+}
+
 FILE *fopen(const char *restrict path, const char *restrict mode)
 {
     char room[PATH_MAX];
@@ -83,6 +91,10 @@ int open(const char *path, int flags, ...)
     NEXT(next, "open");
     return next(ours(path, room), flags, mode);
 }
+
+/* What a pcscd that was built for large files calls, as Debian 13's is. */
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
+FILE *fopen64(const char *restrict path, const char *restrict mode) __attribute__((alias("fopen")));
 
 static void note_port(int fd, unsigned configured)
 {
