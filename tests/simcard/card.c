@@ -20,6 +20,8 @@
 #define SW_NO_KEY 0x6a88
 #define SW_UNKNOWN 0x6d00
 #define KEY_PREFIX 0xcc00
+#define KEY_DEVICE                                                                                           \
+    0xcc00 /* the card's own, with which it authenticates itself: listed, but not its owner's */
 #define FILE_DEVICE 0x2f02
 #define SO_TRIES 15
 
@@ -79,11 +81,17 @@ static bool write_file(struct card *card, uint16_t id, const uint8_t *data, size
 
 bool card_init(struct card *card)
 {
-    uint8_t certificate[CARD_EF_MAX];
+    uint8_t certificate[CARD_EF_MAX], scalar[CURVE_SCALAR], point[CURVE_POINT];
     size_t len;
     memset(card, 0, sizeof *card);
     return curve_init() && certificate_device("ESSIM0100100001", certificate, sizeof certificate, &len) &&
-           write_file(card, FILE_DEVICE, certificate, len);
+           write_file(card, FILE_DEVICE, certificate, len) && curve_generate(scalar, point) &&
+           write_file(card, KEY_DEVICE, scalar, sizeof scalar);
+}
+
+static bool is_devices_own(uint16_t id)
+{
+    return id == FILE_DEVICE || id == KEY_DEVICE;
 }
 
 void card_reset(struct card *card)
@@ -96,7 +104,7 @@ unsigned card_keys(const struct card *card)
 {
     unsigned keys = 0;
     for (size_t i = 0; i < CARD_FILES_MAX; i++) {
-        keys += (card->files[i].id & 0xff00) == KEY_PREFIX;
+        keys += (card->files[i].id & 0xff00) == KEY_PREFIX && !is_devices_own(card->files[i].id);
     }
     return keys;
 }
@@ -225,7 +233,7 @@ static uint16_t delete_file(struct card *card, const struct apdu *a)
     if (!card->pin_verified) {
         return SW_NOT_LOGGED_IN;
     }
-    if (file == NULL) {
+    if (file == NULL || is_devices_own(file->id)) {
         return SW_NOT_FOUND;
     }
     memset(file, 0, sizeof *file);
@@ -284,7 +292,7 @@ static uint16_t initialize(struct card *card, const struct apdu *a)
         return SW_NOT_LOGGED_IN;
     }
     for (size_t i = 0; i < CARD_FILES_MAX; i++) {
-        if (card->files[i].id != FILE_DEVICE) {
+        if (!is_devices_own(card->files[i].id)) {
             memset(&card->files[i], 0, sizeof card->files[i]);
         }
     }
@@ -306,10 +314,11 @@ static uint16_t generate(struct card *card, const struct apdu *a, struct answer 
         return SW_NOT_LOGGED_IN;
     }
     curve_prime(prime);
-    if (!tlv_find(a->data, a->len, 0x7f49, &params, &params_len) ||
+    if (is_devices_own((uint16_t)(KEY_PREFIX | a->p1)) ||
+        !tlv_find(a->data, a->len, 0x7f49, &params, &params_len) ||
         !tlv_find(params, params_len, 0x81, &asked, &len) || len != sizeof prime ||
         memcmp(asked, prime, len) != 0) {
-        return SW_WRONG_DATA; /* another curve, or RSA */
+        return SW_WRONG_DATA; /* the card's own place, another curve, or RSA */
     }
     take_time(card->generate_ms);
     if (!curve_generate(scalar, point) ||
@@ -330,7 +339,7 @@ static uint16_t derive(struct card *card, const struct apdu *a, struct answer *o
     if (!card->pin_verified) {
         return SW_NOT_LOGGED_IN;
     }
-    if (key == NULL) {
+    if (key == NULL || is_devices_own(key->id)) {
         return SW_NO_KEY;
     }
     if (a->p2 != 0x80 || a->len != CURVE_POINT) {

@@ -32,12 +32,12 @@ struct card {
     unsigned long generated, derived; /* since it was made */
 };
 
-/* A card as it is delivered: its device certificate and nothing else, before `sc-hsm-tool --initialize`. False when OpenSSL
+/* A card as it is delivered: its own key 0 with a certificate, and nothing else, before `sc-hsm-tool --initialize`. False when OpenSSL
  * does not know the curve. */
 bool card_init(struct card *card);
 /* Power lost or reset: nobody is logged in, nothing selected. */
 void card_reset(struct card *card);
-/* Keys on the card. */
+/* Keys on the card, without its own. */
 unsigned card_keys(const struct card *card);
 /* One command APDU (short or extended lengths); answer has room for CARD_MESSAGE_MAX. Returns the answer's length, at
  * least the two status bytes. */
