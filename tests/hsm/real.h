@@ -29,6 +29,8 @@ void real_card(bool in_reader);
 /* It stops answering, and goes on. */
 void real_card_hangs(bool hangs);
 void real_restart_pcscd(void);
+/* label is the card's own, "e2ee", with or without the name of its PIN: OpenSC 0.23 adds that, 0.26 does not. */
+void real_assert_label(const char *label);
 /* A key pair of somebody else's on the card, by pkcs11-tool. */
 void real_foreign_key(void);
 

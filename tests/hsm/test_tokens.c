@@ -16,12 +16,12 @@
 
 static const struct token {
     const char *module;
-    const char *label;
-    bool persistent; /* keeps keys on the token */
+    const char *label; /* NULL: real_assert_label's */
+    bool persistent;   /* keeps keys on the token */
 } tokens[] = {
     {"softhsm", "e2ee", false},
     {"p11kit", "e2ee", false},
-    {"opensc", "e2ee (UserPIN)", true},
+    {"opensc", NULL, true},
     {"plain", "mock", false},
     {"one_session", "mock", false},
     {"raw_ec_point", "mock", false},
@@ -137,7 +137,11 @@ static void test_keys_and_derives(void **state)
     assert_int_equal(status.derives, 62);
     assert_int_equal(status.generates, 2);
     assert_int_equal(status.failures, 0);
-    assert_string_equal(status.tokens[0].label, current->label);
+    if (current->label == NULL) {
+        real_assert_label(status.tokens[0].label);
+    } else {
+        assert_string_equal(status.tokens[0].label, current->label);
+    }
     kh_close_key(&k, control, key);
     kh_close_key(&k, control, key); /* twice is once */
     kh_peer_new(&server);
