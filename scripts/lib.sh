@@ -34,12 +34,12 @@ package_set() {
     test-apt-get)
         printf '%s\n' git=git libcmocka-dev clang-14='clang-14|clang' 'libclang-rt-14-dev|libclang-rt-dev' \
             'clang-format-14|clang-format' 'llvm-14|llvm' cppcheck shellcheck python3=python3 node=nodejs npm=npm \
-            unshare=util-linux gdb=gdb opensc-pkcs11 pcscd +vsmartcard-vpcd p11-kit-modules
+            unshare=util-linux gdb=gdb nginx=nginx opensc-pkcs11 pcscd +vsmartcard-vpcd p11-kit-modules
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
         ;;
     package-apt-get) printf '%s\n' git=git dpkg-shlibdeps=dpkg-dev fakeroot=fakeroot lintian=lintian xz=xz-utils ;;
     package-test-apt-get) printf '%s\n' debootstrap=debootstrap systemd-nspawn=systemd-container nsenter=util-linux ;;
-    bench-apt-get) printf '%s\n' nginx=nginx-light python3=python3 ;;
+    bench-apt-get) printf '%s\n' nginx=nginx python3=python3 ;;
     bench-dnf) printf '%s\n' nginx python3 ;;
     bench-brew) printf '%s\n' nginx python@3 ;;
     build-dnf)
