@@ -23,7 +23,7 @@ package_manager() {
 }
 
 # What a set needs, one entry a line: NAME or NAME|OTHER (the first that the system knows), and COMMAND=NAME is
-# there when the command is. +NAME: where the system knows no such package, what wants it is left out by name.
+# there when the command is. +NAME: where the system knows no such package, what wants it does without or is left out by name.
 package_set() {
     case "$1-$2" in
     build-apt-get)
@@ -33,7 +33,7 @@ package_set() {
         ;;
     test-apt-get)
         printf '%s\n' git=git libcmocka-dev clang-14='clang-14|clang' 'libclang-rt-14-dev|libclang-rt-dev' \
-            'clang-format-14|clang-format' 'llvm-14|llvm' cppcheck shellcheck python3=python3 node=nodejs npm=npm \
+            +clang-format-14 'llvm-14|llvm' cppcheck shellcheck python3=python3 node=nodejs npm=npm \
             unshare=util-linux gdb=gdb nginx=nginx opensc-pkcs11 pcscd +vsmartcard-vpcd p11-kit-modules
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
         ;;
@@ -54,7 +54,7 @@ package_set() {
         printf '%s\n' cmake ninja pkg-config openssl@3 libp11 p11-kit curl secp256k1 cjson libevent inih llhttp \
             softhsm opensc
         ;;
-    test-brew) printf '%s\n' git cmocka llvm clang-format cppcheck shellcheck python@3 node ;;
+    test-brew) printf '%s\n' git cmocka llvm cppcheck shellcheck python@3 node ;;
     *) return 1 ;;
     esac
 }
@@ -134,7 +134,7 @@ install_packages() {
         fi
         if [ -z "$name" ]; then
             case "$entry" in
-            +*) say "no package ${entry#+} here: its tests are left out" && continue ;;
+            +*) say "no package ${entry#+} here: what wants it does without or is left out" && continue ;;
             *) die "the package lists know none of: $entry" ;;
             esac
         fi
