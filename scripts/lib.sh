@@ -37,6 +37,8 @@ package_set() {
             unshare=util-linux gdb=gdb nginx=nginx opensc-pkcs11 pcscd +vsmartcard-vpcd p11-kit-modules
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
         ;;
+    # Of these, what the unit tests need.
+    unit-apt-get) printf '%s\n' git=git libcmocka-dev python3=python3 nginx=nginx ;;
     package-apt-get) printf '%s\n' git=git dpkg-shlibdeps=dpkg-dev fakeroot=fakeroot lintian=lintian xz=xz-utils ;;
     package-test-apt-get) printf '%s\n' debootstrap=debootstrap systemd-nspawn=systemd-container nsenter=util-linux ;;
     bench-apt-get) printf '%s\n' nginx=nginx python3=python3 ;;
