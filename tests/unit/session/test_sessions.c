@@ -277,12 +277,12 @@ static void test_told_when(void **state)
 
 static void test_rotation_in_the_background(void **state)
 {
-    struct fixture f = make(1500);
+    struct fixture f = make(6000); /* the last sixth, a second, is there to do it in */
     struct err err = {0};
     struct session *first = acquire(&f, &err);
     assert_non_null(first);
     struct session *second = NULL;
-    int64_t end = clock_boot_ns() + 4 * CLOCK_NS_PER_S;
+    int64_t end = clock_boot_ns() + 9 * CLOCK_NS_PER_S;
     while (second == NULL && clock_boot_ns() < end) {
         struct session_wait *wait = NULL;
         struct session *now = NULL;
