@@ -276,7 +276,7 @@ struct upstream_loop *upstream_loop_new(struct event_base *base, struct upstream
     }
     loop->base = base;
     loop->config = config;
-    read_ahead_init(&loop->ahead);
+    read_ahead_init(&loop->ahead, config->options.http2);
     event_assign(&loop->timer, base, -1, 0, on_timer, loop);
     event_assign(&loop->deferred, base, -1, 0, on_deferred, loop);
     event_assign(&loop->tick, base, -1, EV_PERSIST, on_tick, loop);

@@ -23,11 +23,11 @@ static bool proxy_speaks_tls(void)
     return false;
 }
 
-void read_ahead_init(struct read_ahead *a)
+void read_ahead_init(struct read_ahead *a, bool http2)
 {
     const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-    a->on =
-        info->ssl_version != NULL && strncmp(info->ssl_version, "OpenSSL/3.", 10) == 0 && !proxy_speaks_tls();
+    a->on = !http2 && info->ssl_version != NULL && strncmp(info->ssl_version, "OpenSSL/3.", 10) == 0 &&
+            !proxy_speaks_tls();
 }
 
 /* SSL_CTX_set_msg_callback(3): called with each record's header, in both directions. */

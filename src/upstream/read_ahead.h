@@ -23,7 +23,8 @@ struct read_ahead {
     bool others;      /* and one of another connection: read_ahead_use_up_all has work */
 };
 
-void read_ahead_init(struct read_ahead *a);
+/* http2: off, because that has buffers of its own above TLS, and more of them would be what a paused answer costs. */
+void read_ahead_init(struct read_ahead *a, bool http2);
 /* For a transfer's handle, before it starts. The loop must outlive its connections. */
 CURLcode read_ahead_set(struct read_ahead *a, CURL *easy);
 /* Before libcurl is called, and after it was called for t's socket (NULL: for none). */
