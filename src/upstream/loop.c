@@ -10,7 +10,7 @@
 /* One descriptor that libcurl wants watched, for one transfer: none shares its connection. */
 struct upstream_sock {
     struct upstream_loop *loop;
-    struct transfer *transfer; /* libcurl gives its descriptors back before a transfer leaves it */
+    struct transfer *transfer; /* NULL: gone; libcurl 8.14 has a connection watched that it closes */
     struct upstream_sock *prev, *next;
     struct event event;
 };
@@ -60,6 +60,9 @@ void upstream_loop_leave(struct transfer *t)
     *(t->prev != NULL ? &t->prev->next : &loop->all) = t->next;
     if (t->next != NULL) {
         t->next->prev = t->prev;
+    }
+    for (struct upstream_sock *s = loop->socks; s != NULL; s = s->next) {
+        s->transfer = s->transfer != t ? s->transfer : NULL;
     }
     if (--loop->active == 0) {
         loop->ticking = false;
@@ -153,7 +156,9 @@ static void on_sock(evutil_socket_t fd, short what, void *arg)
     struct transfer *t = s->transfer;
     upstream_loop_act(loop, fd,
                       (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0), t);
-    read_ahead_use_up(t);
+    if (t != NULL) {
+        read_ahead_use_up(t); /* it lives: what ends meanwhile is freed by settle */
+    }
     settle(loop);
 }
 

@@ -61,7 +61,8 @@ struct upstream_loop {
 /* Puts t on a work list, which the loop takes up after libcurl has returned, or in its next turn. */
 void upstream_loop_queue(struct transfer *t, enum transfer_work work);
 void upstream_loop_unqueue(struct transfer *t);
-/* Lets libcurl act on fd, which is t's, or on its clock (CURL_SOCKET_TIMEOUT, NULL). What waits is not taken up yet. */
+/* Lets libcurl act on fd, which is t's (NULL: nobody's any more), or on its clock (CURL_SOCKET_TIMEOUT, NULL). What waits is
+ * not taken up yet. */
 void upstream_loop_act(struct upstream_loop *loop, curl_socket_t fd, int mask, const struct transfer *t);
 /* Memory for what libcurl may ask for one more transfer, at a moment when its lack can still be reported. */
 bool upstream_loop_reserve(struct upstream_loop *loop) MUST_CHECK;

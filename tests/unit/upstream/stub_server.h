@@ -190,6 +190,10 @@ static bool stub_odd(struct stub_conn *c, const char *path)
         stub_records(c, strtoul(path + 9, NULL, 10));
     } else if (strcmp(path, "/huge-headers") == 0) {
         stub_huge_headers(c);
+    } else if (strcmp(path, "/last") == 0) { /* the peer is to close first */
+        stub_answer(c, 200, "Connection: close\r\n", "data00", 6);
+        stub_wait_hangup(c);
+        stub_sleep_ms(20);
     } else if (strcmp(path, "/close") != 0) {
         return stub_answer(c, 404, "", "no", 2);
     }

@@ -137,12 +137,40 @@ static void pauses_between_records(void **state)
     check_streams("/records/4099", 3);
 }
 
+/* libcurl 8.14 waits for the peer when it closes a connection, and has it watched when its transfer is gone. */
+static void closing_connections(void **state)
+{
+    struct fixture f = set_up();
+    struct seen s[STREAMS] = {0};
+    struct err err = {0};
+    unsigned dones = 0;
+    for (size_t i = 0; i < STREAMS; i++) {
+        assert_non_null(
+            transfer_start(f.loop, &(struct transfer_request){.path = "/last"}, &callbacks, &s[i], &err));
+    }
+    int64_t limit_ns = clock_boot_ns() + 20 * CLOCK_NS_PER_S;
+    while (dones < STREAMS || atomic_load(&f.stub->hangups) < STREAMS) {
+        assert_true(clock_boot_ns() < limit_ns);
+        event_base_loop(f.base, EVLOOP_NONBLOCK);
+        dones = 0;
+        for (size_t i = 0; i < STREAMS; i++) {
+            dones += s[i].dones;
+        }
+    }
+    for (int i = 0; i < 100; i++) {
+        stub_sleep_ms(1);
+        event_base_loop(f.base, EVLOOP_NONBLOCK);
+    }
+    tear_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_in_one_write),
         cmocka_unit_test(records_in_pieces),
         cmocka_unit_test(pauses_between_records),
+        cmocka_unit_test(closing_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
