@@ -87,7 +87,8 @@ static int serve(const struct config *config, int argc, char **argv)
     }
     if (config->supervised_fd == 0 && config->keyholder_socket == NULL) {
         (void)!serve_supervised(config, argc, argv, &err);
-        return command_failed(&err);
+        log_error("%s", err.message);
+        return 1; /* not 2, after which systemd tries no more: while a package is unpacked a part may be missing */
     }
     if (!clean_environment(config, &err)) {
         return command_failed(&err);

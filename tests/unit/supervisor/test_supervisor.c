@@ -5,9 +5,11 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -176,12 +178,49 @@ static void test_key_too_long(void **state)
     kept_key_drop(&key);
 }
 
+/* The exit status of serve, started from a folder that has only these programs of ours. */
+static int serve_with(const char *const *programs, size_t count)
+{
+    char folder[] = E2EE_BUILD_DIR "/serve-XXXXXX", from[512], to[512], proxy[512];
+    int status;
+    assert_non_null(mkdtemp(folder));
+    for (size_t i = 0; i < count; i++) {
+        snprintf(from, sizeof from, "%s/%s", E2EE_BUILD_DIR, programs[i]);
+        snprintf(to, sizeof to, "%s/%s", folder, programs[i]);
+        assert_int_equal(link(from, to), 0);
+    }
+    snprintf(proxy, sizeof proxy, "%s/e2ee-hsm-proxy", folder);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(proxy, proxy, "serve", "--pkcs11-module", "/nowhere.so", "--token", "label=x", "--pin-file",
+              "/dev/null", (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(to, sizeof to, "%s/%s", folder, programs[i]);
+        unlink(to);
+    }
+    rmdir(folder);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* 2 would tell systemd never to try again. */
+static void test_missing_programs(void **state)
+{
+    const char *const programs[] = {"e2ee-hsm-proxy", "e2ee-supervisor"};
+    assert_int_equal(serve_with(programs, 1), 1);
+    assert_int_equal(serve_with(programs, 2), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),        cmocka_unit_test(test_options_refused),
-        cmocka_unit_test(test_too_many_names), cmocka_unit_test(test_key_is_kept),
-        cmocka_unit_test(test_no_key),         cmocka_unit_test(test_key_too_long),
+        cmocka_unit_test(test_options),          cmocka_unit_test(test_options_refused),
+        cmocka_unit_test(test_too_many_names),   cmocka_unit_test(test_key_is_kept),
+        cmocka_unit_test(test_no_key),           cmocka_unit_test(test_key_too_long),
+        cmocka_unit_test(test_missing_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
