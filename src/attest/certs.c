@@ -130,7 +130,18 @@ static X509 *cert_of_der(const uint8_t *der, size_t len)
     return cert;
 }
 
-/* recurs: worth keeping. A certificate without a key is not: one may lack it for want of memory only. */
+/* Its key and its extensions were read, and that it is a root if it is one. A certificate may lack that for want of memory only, and
+ * goes on lacking it. */
+static bool is_whole(X509 *cert)
+{
+    bool whole = X509_get0_pubkey(cert) != NULL && X509_check_purpose(cert, -1, 0) == 1 &&
+                 (X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) != 0 ||
+                  X509_self_signed(cert, 0) == 1);
+    ERR_clear_error();
+    return whole;
+}
+
+/* recurs: worth keeping, if it is whole. */
 static X509 *cert_get(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len, bool recurs)
 {
     if (!hash_sha256(sha256, der, len)) {
@@ -138,16 +149,20 @@ static X509 *cert_get(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, s
     }
     recurs = recurs && len <= PARSED_DER_BYTES;
     X509 *cert = recurs ? parsed_find(sha256) : NULL;
-    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL && recurs && X509_get0_pubkey(cert) != NULL) {
+    if (cert == NULL && (cert = cert_of_der(der, len)) != NULL && recurs && is_whole(cert)) {
         parsed_keep(sha256, cert);
     }
-    ERR_clear_error();
     return cert;
 }
 
 X509 *certs_of_der(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len)
 {
-    return cert_get(sha256, der, len, true);
+    X509 *cert = cert_get(sha256, der, len, true);
+    if (cert != NULL && !is_whole(cert)) {
+        X509_free(cert);
+        cert = NULL;
+    }
+    return cert;
 }
 
 bool certs_parse(struct certs *out, const char *pem, size_t len, size_t count, struct err *err)

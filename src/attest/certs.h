@@ -27,7 +27,8 @@ struct certs {
     size_t count;
 };
 
-/* A certificate that is exactly this DER, for the caller to free, and its hash. NULL: it is none, or OpenSSL failed. */
+/* A certificate that is exactly this DER, for the caller to free, and its hash. NULL: it is none, its key or its extensions cannot be
+ * read, or OpenSSL failed. */
 X509 *certs_of_der(uint8_t sha256[static SHA256_BYTES], const uint8_t *der, size_t len);
 /* Exactly count certificates in PEM, nothing but line ends between them, at most one NUL behind: no byte that a
  * signature does not cover may carry anything. ERR_INVALID. */

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -314,11 +315,35 @@ static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const 
     return core_read != NULL && *context != NULL;
 }
 
+/* Has it read a key and all else that certificates need fetched. OpenSSL remembers for good what it found of a provider, and takes
+ * a lack of memory while it looks for an algorithm that is not there. */
+static bool complete(OSSL_LIB_CTX *own)
+{
+    static const uint8_t generator[P256_KEY_BYTES] = {
+        0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2,
+        0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
+        0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16,
+        0x2b, 0xce, 0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
+    uint8_t spki[sizeof p256_prefix + sizeof generator];
+    const uint8_t *p = spki;
+    memcpy(spki, p256_prefix, sizeof p256_prefix);
+    memcpy(spki + sizeof p256_prefix, generator, sizeof generator);
+    EVP_PKEY *key = d2i_PUBKEY_ex(NULL, &p, sizeof spki, own, NULL);
+    EVP_SIGNATURE *signature = EVP_SIGNATURE_fetch(own, "ECDSA", NULL);
+    EVP_MD *sha1 = EVP_MD_fetch(own, "SHA1", NULL); /* of whole certificates and lists */
+    bool ok = key != NULL && signature != NULL && sha1 != NULL;
+    EVP_PKEY_free(key);
+    EVP_SIGNATURE_free(signature);
+    EVP_MD_free(sha1);
+    return ok;
+}
+
 static OSSL_LIB_CTX *make(void)
 {
     OSSL_LIB_CTX *base = OSSL_LIB_CTX_new(), *own = OSSL_LIB_CTX_new();
     if (base != NULL && own != NULL && (hashes = OSSL_PROVIDER_load(base, "default")) != NULL &&
-        OSSL_PROVIDER_add_builtin(own, NAME, begin) == 1 && OSSL_PROVIDER_load(own, NAME) != NULL) {
+        OSSL_PROVIDER_add_builtin(own, NAME, begin) == 1 && OSSL_PROVIDER_load(own, NAME) != NULL &&
+        complete(own)) {
         return own;
     }
     OSSL_LIB_CTX_free(own);
