@@ -130,6 +130,11 @@ static void settle(struct upstream_loop *loop)
     read_ahead_use_up_all(loop);
     take_results(loop);
     work(loop);
+    /* Transfers that were resumed have let libcurl act again, which tells no end by itself, nor what it read of others. */
+    take_results(loop);
+    if (loop->ahead.others) {
+        event_active(&loop->deferred, 0, 0);
+    }
 }
 
 static void on_deferred(evutil_socket_t fd, short what, void *arg)

@@ -118,9 +118,9 @@ static void stub_event_records(struct stub_conn *c, unsigned i)
     stub_text(c, "\r\n");
 }
 
-/* Events in many small records, written to the socket step bytes at a time (0: all at once), and then silence without an
- * end: nothing that arrives later can help a reader that forgot some. Over TLS only. */
-static void stub_records(struct stub_conn *c, size_t step)
+/* Events in many small records, written to the socket step bytes at a time (0: all at once), and then silence, with an end or
+ * without: nothing that arrives later can help a reader that forgot some. Over TLS only. */
+static void stub_records(struct stub_conn *c, size_t step, unsigned events, bool end)
 {
     BIO *records = BIO_new(BIO_s_mem()), *wire = SSL_get_wbio(c->ssl);
     char *bytes;
@@ -129,9 +129,10 @@ static void stub_records(struct stub_conn *c, size_t step)
     BIO_up_ref(records);
     stub_text(c, "HTTP/1.1 200 OK\r\nTransfer-Enc");
     stub_text(c, "oding: chunked\r\n\r\n");
-    for (unsigned i = 0; i < STUB_RECORD_EVENTS; i++) {
+    for (unsigned i = 0; i < events; i++) {
         stub_event_records(c, i);
     }
+    stub_text(c, end ? "0\r\n\r\n" : "");
     size_t len = (size_t)BIO_get_mem_data(records, &bytes);
     for (size_t at = 0, n; at < len; at += n) {
         n = step > 0 && len - at > step ? step : len - at;
@@ -187,7 +188,9 @@ static bool stub_odd(struct stub_conn *c, const char *path)
     } else if (strcmp(path, "/garbage") == 0) {
         stub_text(c, "SSH-2.0-nonsense\r\n\r\n");
     } else if (strncmp(path, "/records/", 9) == 0 && c->ssl != NULL) {
-        stub_records(c, strtoul(path + 9, NULL, 10));
+        stub_records(c, strtoul(path + 9, NULL, 10), STUB_RECORD_EVENTS, false);
+    } else if (strcmp(path, "/whole") == 0 && c->ssl != NULL) {
+        stub_records(c, 0, 20, true);
     } else if (strcmp(path, "/huge-headers") == 0) {
         stub_huge_headers(c);
     } else if (strcmp(path, "/last") == 0) { /* the peer is to close first */

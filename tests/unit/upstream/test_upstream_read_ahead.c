@@ -137,6 +137,32 @@ static void pauses_between_records(void **state)
     check_streams("/records/4099", 3);
 }
 
+/* An answer's end that was read ahead is told without another event. */
+static void ends_after_pauses(void **state)
+{
+    struct fixture f = set_up();
+    struct err err = {0};
+    for (unsigned pause_each = 0; pause_each <= 20; pause_each++) {
+        struct seen s = {.pause_each = pause_each};
+        s.t = transfer_start(f.loop, &(struct transfer_request){.path = "/whole"}, &callbacks, &s, &err);
+        assert_non_null(s.t);
+        int64_t limit_ns = clock_boot_ns() + 5 * CLOCK_NS_PER_S;
+        while (s.dones == 0) {
+            event_base_loopexit(f.base, &(struct timeval){0, 1000});
+            event_base_loop(f.base, 0);
+            if (s.paused && s.dones == 0) {
+                s.paused = false;
+                transfer_resume(s.t);
+            }
+            if (clock_boot_ns() > limit_ns) {
+                fail_msg("a pause each %u: %zu bytes came, and no end", pause_each, s.bytes);
+            }
+        }
+        assert_int_equal(s.bytes, 20 * 6);
+    }
+    tear_down(&f);
+}
+
 /* libcurl 8.14 waits for the peer when it closes a connection, and has it watched when its transfer is gone. */
 static void closing_connections(void **state)
 {
@@ -167,9 +193,8 @@ static void closing_connections(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(records_in_one_write),
-        cmocka_unit_test(records_in_pieces),
-        cmocka_unit_test(pauses_between_records),
+        cmocka_unit_test(records_in_one_write),   cmocka_unit_test(records_in_pieces),
+        cmocka_unit_test(pauses_between_records), cmocka_unit_test(ends_after_pauses),
         cmocka_unit_test(closing_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
