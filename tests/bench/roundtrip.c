@@ -16,12 +16,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "keyipc/keyipc.h"
 #include "points.h"
 
 #define POINTS 4096
 #define TASKS_MAX 64
 #define HEAD 12 /* length 4, version 1, op 1, flags 2, request id 4 */
-#define VERSION 3
 enum { HELLO = 1, OPEN = 2, DERIVE = 3, ANSWER = 0x80 };
 
 static uint8_t points[POINTS][POINT_BYTES];
@@ -44,7 +44,7 @@ static void put(uint8_t *out, uint64_t value, size_t bytes)
 static size_t frame(uint8_t *out, uint8_t op, uint32_t id, size_t body)
 {
     put(out, HEAD - 4 + body, 4);
-    out[4] = VERSION;
+    out[4] = KEYIPC_VERSION;
     out[5] = op;
     put(out + 6, 0, 2);
     put(out + 8, id, 4);
