@@ -173,10 +173,8 @@ static bool start_serve(const struct config *config, int argc, char **argv, pid_
             spawn_arg(&args, argv[i]);
         }
     }
-    bool ok =
-        args.full
-            ? err_set(err, ERR_CONFIG, "too many arguments for serve")
-            : spawn_process(
+    bool ok = spawn_args_fit(&args, err) &&
+              spawn_process(
                   pid, &(struct spawn){.argv = args.items, .fds = &fds[1], .fd_count = 1, .first = 3}, err);
     close(fds[1]);
     if (!ok) {

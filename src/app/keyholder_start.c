@@ -54,10 +54,8 @@ bool keyholder_spawn_check(const struct config *config, int out, pid_t *pid, str
     }
     spawn_arg(&command.args, "--check");
     spawn_arg(&command.args, "--json");
-    if (command.args.full) {
-        return err_set(err, ERR_CONFIG, "too many arguments for %s", command.path);
-    }
-    return spawn_process(pid,
+    return spawn_args_fit(&command.args, err) &&
+           spawn_process(pid,
                          &(struct spawn){.argv = command.args.items,
                                          .allowed = spawn_keyholder_variables,
                                          .more = config->module_env.items,

@@ -88,8 +88,8 @@ bool serve_supervised(const struct config *config, int argc, char **argv, struct
     snprintf(t.proxy_count, sizeof t.proxy_count, "%zu", proxy.count);
     spawn_option(&args, "--proxy", t.proxy_count);
     add_all(&args, &proxy);
-    if (args.full) {
-        return err_set(err, ERR_CONFIG, "too many arguments for serve");
+    if (!spawn_args_fit(&args, err)) {
+        return false;
     }
     execv(supervisor, args.items);
     return err_errno(err, ERR_IO, errno, "cannot start %s", supervisor);

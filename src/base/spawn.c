@@ -78,6 +78,11 @@ void spawn_option(struct spawn_args *args, const char *name, const char *value)
     }
 }
 
+bool spawn_args_fit(const struct spawn_args *args, struct err *err)
+{
+    return !args->full || err_set(err, ERR_CONFIG, "too many arguments for %s", args->items[0]);
+}
+
 bool spawn_sibling(char *path, size_t cap, const char *name, struct err *err)
 {
     ssize_t n = readlink("/proc/self/exe", path, cap - 1);

@@ -18,6 +18,9 @@ void spawn_arg(struct spawn_args *args, const char *text);
 /* Adds both when value is not NULL. */
 void spawn_option(struct spawn_args *args, const char *name, const char *value);
 
+/* ERR_CONFIG when more was added than there is room for. */
+bool spawn_args_fit(const struct spawn_args *args, struct err *err) MUST_CHECK;
+
 /* Full path of a sibling of the running executable into path[cap]. */
 bool spawn_sibling(char *path, size_t cap, const char *name, struct err *err) MUST_CHECK;
 

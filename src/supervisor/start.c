@@ -117,9 +117,8 @@ void supervisor_introduce(struct supervisor *s)
     }
     for (; ok && made < up.fd_count; made += ok) {
         int pair[2];
-        ok = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
+        ok = make_pair(pair, SOCK_STREAM, &err);
         if (!ok) {
-            err_errno(&err, ERR_IO, errno, "cannot make a socket pair");
             break;
         }
         up.fds[made] = pair[0];

@@ -14,8 +14,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/process.h"
-#include "base/text.h"
 #include "keyholder/link.h"
 #include "keyipc/start.h"
 #include "supervisor/supervisor_internal.h"

@@ -108,7 +108,4 @@ void read_ahead_use_up_all(struct upstream_loop *loop)
     for (struct transfer *t = loop->all; t != NULL; t = t->next) {
         read_ahead_use_up(t);
     }
-    if (loop->ahead.others) {
-        event_active(&loop->deferred, 0, 0);
-    }
 }
