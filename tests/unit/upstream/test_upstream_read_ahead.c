@@ -8,22 +8,13 @@
 #include <event2/event.h>
 
 #include "base/clock.h"
-#include "upstream/config.h"
-#include "upstream/loop.h"
-#include "upstream/stub_server.h"
+#include "upstream/fixture.h"
 #include "upstream/transfer.h"
 
 #define STREAMS 8
 #define WHOLE ((size_t)STUB_RECORD_EVENTS * 6)
 
 static const char ca_file[] = "/tmp/e2ee-read-ahead-ca.pem";
-
-struct fixture {
-    struct event_base *base;
-    struct upstream_config *config;
-    struct upstream_loop *loop;
-    struct stub *stub;
-};
 
 struct seen {
     struct transfer *t;
@@ -56,27 +47,14 @@ static void on_done(void *arg, const struct transfer_result *r)
 
 static const struct transfer_callbacks callbacks = {NULL, on_data, on_done};
 
-static struct fixture set_up(void)
+static struct fixture set_up_tls(void)
 {
-    struct fixture f = {.base = event_base_new(), .stub = stub_start(stub_tls(ca_file, "DNS:localhost", 0))};
-    struct err err = {0};
-    char url[64];
-    snprintf(url, sizeof url, "https://localhost:%u/base", f.stub->port);
-    f.config = upstream_config_new(
-        &(struct upstream_options){.base_url = url, .silence_s = 30, .first_byte_s = 30, .ca_file = ca_file},
-        &err);
-    assert_non_null(f.config);
-    f.loop = upstream_loop_new(f.base, f.config, &err);
-    assert_non_null(f.loop);
-    return f;
+    return set_up(stub_tls(ca_file, "DNS:localhost", 0), ca_file, 30, 30);
 }
 
-static void tear_down(struct fixture *f)
+static void tear_down_tls(struct fixture *f)
 {
-    upstream_loop_free(f->loop);
-    upstream_config_free(f->config);
-    event_base_free(f->base);
-    stub_stop(f->stub);
+    tear_down(f);
     unlink(ca_file);
 }
 
@@ -97,7 +75,7 @@ static bool all_came(struct seen *s)
 
 static void check_streams(const char *path, unsigned pause_each)
 {
-    struct fixture f = set_up();
+    struct fixture f = set_up_tls();
     struct seen s[STREAMS] = {0};
     struct err err = {0};
     for (size_t i = 0; i < STREAMS; i++) {
@@ -116,7 +94,7 @@ static void check_streams(const char *path, unsigned pause_each)
     for (size_t i = 0; i < STREAMS; i++) {
         transfer_cancel(s[i].t);
     }
-    tear_down(&f);
+    tear_down_tls(&f);
 }
 
 static void records_in_one_write(void **state)
@@ -140,7 +118,7 @@ static void pauses_between_records(void **state)
 /* An answer's end that was read ahead is told without another event. */
 static void ends_after_pauses(void **state)
 {
-    struct fixture f = set_up();
+    struct fixture f = set_up_tls();
     struct err err = {0};
     for (unsigned pause_each = 0; pause_each <= 20; pause_each++) {
         struct seen s = {.pause_each = pause_each};
@@ -160,13 +138,13 @@ static void ends_after_pauses(void **state)
         }
         assert_int_equal(s.bytes, 20 * 6);
     }
-    tear_down(&f);
+    tear_down_tls(&f);
 }
 
 /* libcurl 8.14 waits for the peer when it closes a connection, and has it watched when its transfer is gone. */
 static void closing_connections(void **state)
 {
-    struct fixture f = set_up();
+    struct fixture f = set_up_tls();
     struct seen s[STREAMS] = {0};
     struct err err = {0};
     unsigned dones = 0;
@@ -187,7 +165,7 @@ static void closing_connections(void **state)
         stub_sleep_ms(1);
         event_base_loop(f.base, EVLOOP_NONBLOCK);
     }
-    tear_down(&f);
+    tear_down_tls(&f);
 }
 
 int main(void)
